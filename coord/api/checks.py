@@ -6,7 +6,7 @@ is checked exactly where it does not matter. So the pure rooms call :func:`check
 
 
 class InvariantViolation(AssertionError):
-    """A sentence that must always hold did not: a bug in coord. The member stops rather than go on wrongly."""
+    """A sentence that must always hold did not: a bug in coord. The member stops, rather than go on."""
 
 
 def check(ok: bool, what: str, *details: object) -> None:

@@ -1,0 +1,36 @@
+"""Commands: what a log entry holds, decoded. A request's ops are the client's; the rest is the service's own.
+
+A command is a plain tuple that starts with its kind.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+REQUESTS = 0
+"""``(REQUESTS, session, confirmed, [[request id, op row], …])``: one client frame of writes."""
+
+OPEN_SESSION = 1
+"""``(OPEN_SESSION, member, nonce, timeout_ms, secret_digest, principal, client)``: answered by the member
+that proposed it, which knows its own ``nonce``."""
+
+END_SESSION = 2
+"""``(END_SESSION, session, request id)``: the client asked."""
+
+EXPIRE_SESSIONS = 3
+"""``(EXPIRE_SESSIONS, [session, …])``: the leader heard nothing from them for their timeouts."""
+
+SET_LIMITS = 4
+"""``(SET_LIMITS, {name: value})``: the leader's configured :class:`~coord.limits.StoreLimits`."""
+
+Command: TypeAlias = tuple[Any, ...]
+
+Request: TypeAlias = Sequence[Any]
+"""``[request id, op row]``."""
+
+Reply: TypeAlias = tuple[Any, ...]
+"""``(request id, status, revision, log index, result)``, or for a status other than 0
+``(request id, status, revision, log index, message, details)``.
+
+``revision`` is the store's after a write, or when a read was served; ``log index`` is the write's entry,
+or the last one applied when a read was served.
+"""

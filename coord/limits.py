@@ -1,0 +1,94 @@
+"""Every bound of the service, with its default, in one place.
+
+Two kinds. :class:`StoreLimits` decide what a command does when it is applied, so all replicas must
+hold the same ones: the leader writes its configured limits into the log, and the replicated copy
+counts. :class:`MemberLimits` protect one member (its memory, its sockets) and may differ.
+
+Where a bound is met there is a named outcome, never a silent drop; it stands beside the field.
+"""
+
+from dataclasses import dataclass, fields
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """Bounds of the replicated state. All are at least 1."""
+
+    znodes: int = 10_000_000
+    """In the whole tree. Beyond: ``limit_exceeded``."""
+    data_bytes: int = 8 * 1024 * MIB
+    """Values and paths together. Beyond: ``limit_exceeded``; deletes still work."""
+    children: int = 2_000_000
+    """Of one znode. Beyond: ``limit_exceeded``."""
+    changes_per_request: int = 10_000
+    """Of one revision, for example a subtree's deletion. Beyond: ``limit_exceeded``; do it in parts."""
+    ephemerals_per_session: int = 10_000
+    """At most ``changes_per_request``: they all go in one revision. Beyond: ``limit_exceeded``."""
+    sessions: int = 100_000
+    """Beyond: the handshake is refused with ``limit_exceeded``."""
+    session_timeout_min_ms: int = 1_000
+    session_timeout_max_ms: int = 3_600_000
+    """What a client asks for is brought within ``[min, max]``; the answer has what was granted."""
+    replies_per_session: int = 8_192
+    """Kept for retries until the client confirms them. Beyond: the oldest is dropped, and a retry of
+    it is told ``reply_forgotten``."""
+    multi_reply_bytes: int = MIB
+    """Of values that one multi reads: its reply is kept on every replica. Beyond: ``limit_exceeded``."""
+    reply_bytes_per_session: int = 16 * MIB
+    """As above, of the large parts of replies (values that a multi read)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLimits:
+    """Bounds of one member. All are at least 1."""
+
+    value_bytes: int = MIB
+    """Of one znode. Beyond: ``limit_exceeded``."""
+    multi_ops: int = 4_096
+    """Comparisons and ops of one multi. Beyond: ``limit_exceeded``."""
+    list_page: int = 10_000
+    """Children of one page; a larger ``limit`` is brought down to it."""
+    list_page_bytes: int = 2 * MIB
+    """A page ends early when its values reach it; ``more`` says so."""
+    history_revisions: int = 100_000
+    history_bytes: int = 64 * MIB
+    """What a watch can resume from. Beyond: the oldest revisions go; a watch from before is told ``gap``."""
+    connections: int = 20_000
+    """Of clients. Beyond: goodbye with ``overloaded``."""
+    handshake_ms: int = 10_000
+    """For the first frame of a connection. Beyond: goodbye with ``protocol_error``."""
+    requests_in_flight: int = 4_096
+    """Of one connection. Beyond: nothing more is read from it until some are answered."""
+    watches_per_connection: int = 20_000
+    """Beyond: ``limit_exceeded``."""
+    outbox_bytes: int = 32 * MIB
+    """Waiting for a client that does not read. Beyond: the connection is cut; its watches can resume."""
+    pending_commands: int = 100_000
+    """Of one member's clients, not yet applied. Beyond: ``overloaded``."""
+    pending_bytes: int = 256 * MIB
+    """As above, in bytes."""
+    waiting_reads: int = 100_000
+    """Beyond: ``overloaded``."""
+    read_wait_ms: int = 10_000
+    """For a quorum, or for the revision of ``at_least``. Beyond: ``unavailable``."""
+    handshake_wait_ms: int = 10_000
+    """For a session to be opened or confirmed by a quorum. Beyond: goodbye with ``unavailable``."""
+
+
+CLIENT_FRAME_MAX_BYTES = 4 * MIB
+"""From a client to a member. Beyond: goodbye with ``protocol_error``. A constant of the protocol."""
+
+SERVER_FRAME_MAX_BYTES = 32 * MIB
+"""From a member to a client: one revision's events must fit into one frame. A constant of the protocol:
+``changes_per_request`` paths of ``PATH_MAX_BYTES`` and one client frame of values stay below it."""
+
+PEER_FRAME_MAX_BYTES = 64 * MIB
+"""Between members: a log entry holds at least one whole client frame."""
+
+
+def limit_names(limits: type[StoreLimits] | type[MemberLimits]) -> list[str]:
+    """The names of the settings, in order."""
+    return [field.name for field in fields(limits)]

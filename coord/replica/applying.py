@@ -1,0 +1,103 @@
+"""Committed entries become state, events and replies."""
+
+from typing import Final
+
+from coord.api.checks import check
+from coord.api.commands import END_SESSION, OPEN_SESSION, REQUESTS, Command, Reply
+from coord.api.errors import OK, SessionEnded, from_code
+from coord.api.events import Reason
+from coord.raft.types import ENTRY_COMMANDS, Entry
+from coord.replica.serving import attach
+from coord.replica.state import ReplicaState, close, reply
+from coord.store.store import Answer
+from coord.wire.entries import decode_entry, encode_command
+
+_ENDED: Final = {
+    Reason.SESSION_ENDED: "the client ended it",
+    Reason.SESSION_EXPIRED: "nothing was heard of its client for its timeout",
+}
+
+
+def apply_committed(state: ReplicaState, entries: list[Entry]) -> None:
+    """Apply ``entries``; then tell: events first, then replies, so that no reply shows what no event has told."""
+    store = state.store
+    answered: list[tuple[Command, Answer]] = []
+    for entry in entries:
+        if entry.kind == ENTRY_COMMANDS and entry.data:
+            time_ms, wall_ms, commands = decode_entry(entry.data)
+            answers = store.apply(entry.index, time_ms, wall_ms, commands)
+            answered += zip(commands, answers, strict=True)
+        else:
+            store.skip(entry.index)
+        state.snapshot_maker.applied(entry.index, len(entry.data))
+    _tell_events(state)
+    for command, answer in answered:
+        kind = command[0]
+        if kind == REQUESTS:
+            _answer_requests(state, command, answer)
+        elif kind == OPEN_SESSION:
+            _answer_opened(state, command, answer)
+        elif kind == END_SESSION:
+            _answer_ended(state, command, answer)
+    for session, reason in store.take_ended():
+        if state.leases is not None:
+            state.leases.ended(session)
+        client = state.connections.get(state.attached.get(session, -1))
+        if client is not None:
+            close(state, client, SessionEnded(f"session {session} has ended: {_ENDED[reason]}"))
+
+
+def _tell_events(state: ReplicaState) -> None:
+    connections, dirty = state.connections, state.dirty
+    for revision in state.store.take_fresh():
+        for connection, group in state.watches.groups(revision).items():
+            connections[connection].event(group)
+            dirty[connection] = None
+
+
+def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> None:
+    _, session, _, requests = command
+    check(isinstance(answer, list), "requests are answered one by one", session)
+    if requests:
+        state.proposals.applied((REQUESTS, session), requests[-1][0])
+        state.progress_tick = state.ticks
+    client = state.connections.get(state.attached.get(session, -1))
+    if client is not None and isinstance(answer, list):
+        for row in answer:
+            client.reply(row)
+        state.dirty[client.id] = None
+
+
+def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> None:
+    _, member, nonce, *_ = command
+    row = _row(answer)
+    session, opened = row[0], row[1] == OK
+    if opened and state.leases is not None:
+        state.leases.opened(session)
+    if member != state.who.member or nonce >> 20 != state.who.boot:
+        return  # another member's, or asked for by an earlier life of this one
+    state.proposals.applied((OPEN_SESSION, nonce), 0)
+    state.progress_tick = state.ticks
+    state.opening_since_ms.pop(nonce, None)
+    client = state.connections.get(state.opening.pop(nonce, -1))
+    if client is not None and not opened:
+        close(state, client, from_code(row[1], row[4], row[5]))
+    elif client is not None:
+        attach(state, client, session, row[4], client.secret)
+    elif opened:
+        # Its client has gone, or the command went into the log twice and this is the second session.
+        state.proposals.add((END_SESSION, session), 0, encode_command((END_SESSION, session, 0)))
+
+
+def _answer_ended(state: ReplicaState, command: Command, answer: Answer) -> None:
+    _, session, request = command
+    state.proposals.applied((END_SESSION, session), request)
+    state.progress_tick = state.ticks
+    client = state.connections.get(state.attached.get(session, -1))
+    if client is not None and request:
+        reply(state, client, _row(answer))
+
+
+def _row(answer: Answer) -> Reply:
+    check(isinstance(answer, tuple), "this command has one reply", answer)
+    return answer if isinstance(answer, tuple) else ()

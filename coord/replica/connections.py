@@ -1,0 +1,168 @@
+"""The clients of this member: who is attached to which session, and what is to be sent to each.
+
+The order of what one client is sent carries promises. Events of a revision go before any reply that shows
+it; a watch that is still being told the past holds the replies of its connection back until it is done.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from coord.api.commands import Reply
+from coord.api.errors import CoordError
+from coord.replica.inputs import ClientOutput
+from coord.wire.client_frames import EventGroup, encode_events, encode_goodbye, encode_replies
+
+FRAME_EVENTS_BYTES: Final = 1024 * 1024
+"""Groups share a frame up to about this size."""
+FRAME_ROWS: Final = 512
+"""Replies share a frame up to this many."""
+FRAME_ROWS_BYTES: Final = 1024 * 1024
+
+
+class _Rows(list[Reply]):
+    """Replies that go out together."""
+
+
+class _Groups(list[EventGroup]):
+    """Events that go out together."""
+
+
+class Connection:
+    """One client's connection. Life: greeting → attached (or sessionless) → closed; ``docs/PROTOCOL.md``."""
+
+    __slots__ = (
+        "_dirty",
+        "_held",
+        "_parts",
+        "answered",
+        "closing",
+        "deferred",
+        "full",
+        "greeted",
+        "id",
+        "principal",
+        "replaying",
+        "secret",
+        "session",
+        "watch_count",
+        "welcomed",
+    )
+
+    def __init__(self, id: int, secret: bytes, principal: str) -> None:
+        self.id = id
+        self.secret = secret
+        self.principal = principal
+        self.greeted = False
+        """Its hello came."""
+        self.welcomed = False
+        """It may send anything now. ``welcomed`` implies ``greeted``."""
+        self.session = 0
+        self.full = False
+        self.replaying = 0
+        """Watches that are still being told the past."""
+        self.watch_count = 0
+        self.deferred: list[object] = []
+        """Reads that are due, put off while the client has enough to take in."""
+        self.closing = False
+        self.answered = 0
+        self._parts: list[bytes | _Rows | _Groups] = []
+        self._held: list[Reply] = []
+
+    def reply(self, row: Reply) -> None:
+        """Answer a request."""
+        self.answered += 1
+        if self.replaying:
+            self._held.append(row)
+            return
+        parts = self._parts
+        last = parts[-1] if parts else None
+        if type(last) is _Rows:
+            last.append(row)
+        else:
+            parts.append(_Rows((row,)))
+
+    def reply_at_once(self, row: Reply) -> None:
+        """Answer a request that shows nothing of the tree, even while replies are held back."""
+        self.answered += 1
+        self._parts.append(_Rows((row,)))
+
+    def event(self, group: EventGroup) -> None:
+        """Tell this client's watches of a revision."""
+        parts = self._parts
+        last = parts[-1] if parts else None
+        if type(last) is _Groups:
+            last.append(group)
+        else:
+            parts.append(_Groups((group,)))
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, in its order."""
+        self._parts.append(frame)
+
+    def replay_ended(self) -> None:
+        """One watch has been told all of the past."""
+        self.replaying -= 1
+        if not self.replaying and self._held:
+            held, self._held = self._held, []
+            self._parts.append(_Rows(held))
+
+    def close(self, error: CoordError) -> None:
+        """Say why, and hang up."""
+        if not self.closing:
+            self.closing = True
+            self._parts.append(encode_goodbye(error))
+
+    @property
+    def dirty(self) -> bool:
+        return bool(self._parts)
+
+    def take(self) -> ClientOutput:
+        """Everything to be sent now."""
+        parts, self._parts = self._parts, []
+        answered, self.answered = self.answered, 0
+        return ClientOutput(self.id, b"".join(_encoded(parts)), answered, self.closing)
+
+
+def _encoded(parts: list[bytes | _Rows | _Groups]) -> Iterable[bytes]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+        elif isinstance(part, _Groups):
+            yield from _event_frames(part)
+        else:
+            yield from _reply_frames(part)
+
+
+def _event_frames(groups: list[EventGroup]) -> Iterable[bytes]:
+    start, size = 0, 0
+    for position, group in enumerate(groups):
+        weight = sum(len(change[2] or b"") + len(change[1]) + 40 for change, _ in group.events)
+        if size and size + weight > FRAME_EVENTS_BYTES:
+            yield encode_events(groups[start:position])
+            start, size = position, 0
+        size += weight
+    yield encode_events(groups[start:])
+
+
+def _reply_frames(rows: list[Reply]) -> Iterable[bytes]:
+    start, size = 0, 0
+    for position, row in enumerate(rows):
+        result = row[4]
+        # Only a get's or a multi's result is large; a tuple is what both are.
+        weight = _weight(result) if type(result) in (tuple, list) else 0
+        if position - start >= FRAME_ROWS or (size and size + weight > FRAME_ROWS_BYTES):
+            yield encode_replies(rows[start:position])
+            start, size = position, 0
+        size += weight
+    yield encode_replies(rows[start:])
+
+
+def _weight(result: tuple[object, ...] | list[object]) -> int:
+    """The bytes of values in a result row, counted two levels deep (a page's rows, a multi's results)."""
+    total = 0
+    for each in result:
+        if isinstance(each, bytes):
+            total += len(each)
+        elif isinstance(each, list | tuple):
+            total += _weight(each)
+    return total

@@ -1,0 +1,159 @@
+"""What a replica is told, and what it asks for. Plain values; the shell turns the one into the other."""
+
+from typing import NamedTuple
+
+from coord.raft.types import Persist, SnapshotMeta
+from coord.wire.client_frames import ClientFrame
+from coord.wire.peer_frames import PeerMessage
+
+
+class Tick(NamedTuple):
+    """``tick_ms`` have passed. After a pause one tick stands for all that were missed."""
+
+
+class FromPeer(NamedTuple):
+    peer: int
+    messages: list[PeerMessage]
+
+
+class PeerLost(NamedTuple):
+    """The connection to ``peer`` broke: what was on its way may not arrive."""
+
+    peer: int
+
+
+class Persisted(NamedTuple):
+    """Batch ``number`` is synced."""
+
+    number: int
+
+
+class ClientConnected(NamedTuple):
+    """``secret``: fresh random bytes, for the session that this connection may open."""
+
+    connection: int
+    secret: bytes
+    principal: str
+
+
+class FromClient(NamedTuple):
+    connection: int
+    frame: ClientFrame
+
+
+class ClientLost(NamedTuple):
+    connection: int
+
+
+class Backlog(NamedTuple):
+    """``full``: much is waiting to be sent to this client, so only what must be is added to it for now."""
+
+    connection: int
+    full: bool
+
+
+class SectionLoaded(NamedTuple):
+    """Answers ``sections_wanted``. ``data`` ``None``: there is no such snapshot here any more."""
+
+    peer: int
+    snapshot_index: int
+    section: int
+    data: bytes | None
+    last: bool
+
+
+class SectionStored(NamedTuple):
+    """Answers ``sections_received``, for all but the last."""
+
+    meta: SnapshotMeta
+    section: int
+
+
+class SnapshotStored(NamedTuple):
+    """Answers the last of ``sections_received``: the whole is durable, and the log starts after it."""
+
+    meta: SnapshotMeta
+
+
+class SnapshotRejected(NamedTuple):
+    """Answers the last of ``sections_received``: its digest is wrong."""
+
+    meta: SnapshotMeta
+
+
+class SnapshotSaved(NamedTuple):
+    """This member's own snapshot is durable; ``ok`` false: it failed, and nothing was lost but the try."""
+
+    index: int  # type: ignore[assignment]  # Raft's word, over tuple.index()
+    ok: bool
+
+
+class SnapshotSectionSaved(NamedTuple):
+    """One section of this member's own snapshot was written."""
+
+
+Input = (
+    Tick
+    | FromPeer
+    | PeerLost
+    | Persisted
+    | ClientConnected
+    | FromClient
+    | ClientLost
+    | Backlog
+    | SectionLoaded
+    | SectionStored
+    | SnapshotStored
+    | SnapshotRejected
+    | SnapshotSaved
+    | SnapshotSectionSaved
+)
+
+
+class ClientOutput(NamedTuple):
+    """Bytes for one client, in order. ``answered``: requests that they answer. ``close``: and then hang up."""
+
+    connection: int
+    data: bytes
+    answered: int
+    close: bool
+
+
+class Outputs:
+    """What should happen now. Order matters within each list only.
+
+    - ``persists``: for the disk, in order; each is answered with :class:`Persisted`.
+    - ``messages``: ``(peer, message)``, to leave at once.
+    - ``clients``: to leave at once.
+    - ``sections_wanted``: ``(peer, snapshot_index, section)``, to be read from the disk.
+    - ``sections_received``: ``(meta, section, data, last)``, to be written aside on the disk.
+    - ``snapshot_begun``: this member's own snapshot: begin writing it.
+    - ``snapshot_sections``: its next sections; ``snapshot_ended``: that was the last one.
+    - ``trim``: ``(snapshot_index, keep_from_index)``: older log and snapshots may go.
+    - ``recovered``: recovery ended: the disk may forget that it was damaged.
+    """
+
+    __slots__ = (
+        "clients",
+        "messages",
+        "persists",
+        "recovered",
+        "sections_received",
+        "sections_wanted",
+        "snapshot_begun",
+        "snapshot_ended",
+        "snapshot_sections",
+        "trim",
+    )
+
+    def __init__(self) -> None:
+        self.persists: list[Persist] = []
+        self.messages: list[tuple[int, PeerMessage]] = []
+        self.clients: list[ClientOutput] = []
+        self.sections_wanted: list[tuple[int, int, int]] = []
+        self.sections_received: list[tuple[SnapshotMeta, int, bytes, bool]] = []
+        self.snapshot_begun: SnapshotMeta | None = None
+        self.snapshot_sections: list[bytes] = []
+        self.snapshot_ended = False
+        self.trim: tuple[int, int] | None = None
+        self.recovered = False

@@ -1,0 +1,145 @@
+"""Commands on their way into the log: this member's own until they are applied, and what others pass on.
+
+Every command of this member's clients stays *pending* until this member has applied it. While there is no
+leader it waits; when the leader or the term changes, or nothing moves for too long, all pending commands
+are passed on anew, in their order. So none is lost, some are proposed twice, and the session table makes the second
+time harmless.
+
+Order within a session. A follower passes commands on in a *stream*: numbered lots, begun anew for each
+leader and term with all that is pending. The leader takes the lots of a stream in order and without holes.
+The interleaving this defends against: lot 1 (set x=1) is lost with the old leader; lot 2 (set x=2, same
+session) reaches the new one; lot 1 is then passed on again, and x ends as 1, though the client set 2 last.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from coord.wire.peer_frames import Forward
+
+STREAM_COUNTER_BITS: Final = 20
+"""A stream's number is the sender's boot nonce and a counter: later streams of one life are greater, and
+those of another life are told apart."""
+
+
+class Pending:
+    """One command, encoded."""
+
+    __slots__ = ("command", "key", "last_request")
+
+    def __init__(self, key: tuple[int, int], command: bytes, last_request: int) -> None:
+        self.key = key
+        self.command = command
+        self.last_request = last_request
+
+
+class Proposals:
+    """Invariant: ``_pending`` holds, in order of arrival, what this member took in and has not applied."""
+
+    def __init__(self, boot: int, lot_bytes: int) -> None:
+        self._stream = boot << STREAM_COUNTER_BITS
+        self._sequence = 0
+        self._lot_bytes = lot_bytes
+        self._counter = 0
+        self._pending: dict[int, Pending] = {}
+        self._by_key: dict[tuple[int, int], deque[int]] = {}
+        self._unsent: list[bytes] = []  # the tail of pending that was not proposed or passed on yet
+        self.pending_bytes = 0
+        self.gathered: list[bytes] = []
+        """A leader's: to be proposed next, its own and others'."""
+        self.gathered_bytes = 0
+        self._taken: dict[int, tuple[int, int]] = {}  # peer -> (its stream, the next lot)
+
+    @property
+    def pending_count(self) -> int:
+        return len(self._pending)
+
+    def add(self, key: tuple[int, int], last_request: int, command: bytes) -> None:
+        """Take in a command of this member. ``key`` is ``(command kind, session or nonce)``;
+        commands of one key are applied in order, and ``last_request`` tells which are.
+        """
+        self._counter += 1
+        self._pending[self._counter] = Pending(key, command, last_request)
+        self._by_key.setdefault(key, deque()).append(self._counter)
+        self.pending_bytes += len(command)
+        self._unsent.append(command)
+
+    def applied(self, key: tuple[int, int], last_request: int) -> None:
+        """Everything of ``key`` through ``last_request`` was applied, whoever proposed it."""
+        numbers = self._by_key.get(key)
+        if numbers is None:
+            return
+        while numbers and self._pending[numbers[0]].last_request <= last_request:
+            self.pending_bytes -= len(self._pending.pop(numbers.popleft()).command)
+        if not numbers:
+            del self._by_key[key]
+
+    def restart(self) -> None:
+        """Another leader, another term, or something was lost: everything pending goes out again, in order."""
+        self._stream += 1
+        self._sequence = 0
+        self._unsent = [pending.command for pending in self._pending.values()]
+        self.gathered.clear()
+        self.gathered_bytes = 0
+        self._taken.clear()
+
+    def take_lots(self, touched: tuple[int, ...]) -> list[Forward]:
+        """A follower's: what is to be passed on to the leader now."""
+        lots = []
+        for commands in in_lots(self._unsent, self._lot_bytes):
+            lots.append(Forward(self._stream, self._sequence, tuple(commands), touched))
+            self._sequence += 1
+            touched = ()
+        self._unsent.clear()
+        return lots
+
+    def touch_lot(self, touched: tuple[int, ...]) -> Forward:
+        """A follower's: nothing to pass on, but sessions were heard from."""
+        self._sequence += 1
+        return Forward(self._stream, self._sequence - 1, (), touched)
+
+    def gather_own(self) -> None:
+        """A leader's: its own commands are to be proposed."""
+        for command in self._unsent:
+            self.gather(command)
+        self._unsent.clear()
+
+    def gather(self, command: bytes) -> None:
+        self.gathered.append(command)
+        self.gathered_bytes += len(command)
+
+    def receive(self, peer: int, forward: Forward) -> bool:
+        """A leader's: a follower passed a lot on. False: out of order, not taken; its sender will begin anew."""
+        stream, expected = self._taken.get(peer, (0, 0))
+        if forward.stream != stream:
+            same_life = forward.stream >> STREAM_COUNTER_BITS == stream >> STREAM_COUNTER_BITS
+            if same_life and forward.stream < stream:
+                return False  # an older stream's, come late
+            expected = 0
+        if forward.sequence != expected:
+            return False
+        self._taken[peer] = (forward.stream, expected + 1)
+        for command in forward.commands:
+            self.gather(command)
+        return True
+
+    def take_gathered(self) -> list[list[bytes]]:
+        """A leader's: the commands of the next entries."""
+        lots = list(in_lots(self.gathered, self._lot_bytes))
+        self.gathered.clear()
+        self.gathered_bytes = 0
+        return lots
+
+
+def in_lots(commands: list[bytes], lot_bytes: int) -> Iterable[list[bytes]]:
+    """``commands`` in order, in lists of up to ``lot_bytes``; a larger one stands alone."""
+    lot: list[bytes] = []
+    size = 0
+    for command in commands:
+        if lot and size + len(command) > lot_bytes:
+            yield lot
+            lot, size = [], 0
+        lot.append(command)
+        size += len(command)
+    if lot:
+        yield lot

@@ -1,0 +1,208 @@
+"""Serving what needed a fresh enough state, now that this replica has it."""
+
+from hashlib import sha256
+from hmac import compare_digest
+
+from coord.api.errors import (
+    OK,
+    CoordError,
+    Disconnected,
+    Gap,
+    SessionEnded,
+    Unavailable,
+)
+from coord.api.ops import STATUS
+from coord.replica.connections import Connection
+from coord.replica.reads import Waiting
+from coord.replica.state import ReplicaState, close, refuse, reply
+from coord.replica.status import status_row
+from coord.replica.watches import Watcher, replay_group
+from coord.wire.client_frames import (
+    Hello,
+    Reads,
+    ResumeSession,
+    Watch,
+    Welcome,
+    encode_watch_ended,
+    encode_welcome,
+)
+
+REPLAY_BYTES = 1024 * 1024
+"""Of past events that one watch is sent at a time."""
+
+
+def serve(state: ReplicaState, waiting: Waiting) -> None:
+    """Do what a client waited for, at the state that is applied now."""
+    client = state.connections.get(waiting.connection)
+    if client is None or client.closing:
+        return
+    frame = waiting.frame
+    if isinstance(frame, Reads):
+        if client.full:
+            client.deferred.append(waiting)
+        else:
+            _read(state, client, frame)
+    elif isinstance(frame, Watch):
+        _open_watch(state, client, frame)
+    elif isinstance(frame, Hello):
+        _resume(state, client, frame)
+    else:
+        reply(state, client, (frame.request, OK, state.store.revision, state.store.applied_index, None))
+
+
+def expire(state: ReplicaState, waiting: Waiting) -> None:
+    """A client waited for too long."""
+    client = state.connections.get(waiting.connection)
+    if client is None or client.closing:
+        return
+    frame = waiting.frame
+    if isinstance(frame, Reads):
+        if frame.at_least > state.store.revision:
+            what = f"revision {frame.at_least} did not come in time: this member is at {state.store.revision}"
+        else:
+            what = "no quorum confirmed a leader in time; a local read needs none"
+        for request, _ in frame.requests:
+            refuse(state, client, request, Unavailable(what))
+    elif isinstance(frame, Hello):
+        close(state, client, Disconnected("no quorum confirmed the session in time; try another member"))
+    else:
+        if isinstance(frame, Watch):
+            client.watch_count -= 1
+        refuse(state, client, frame.request, Unavailable("no quorum confirmed a leader in time"))
+
+
+def welcome(
+    state: ReplicaState, client: Connection, session: int, timeout_ms: int = 0, secret: bytes = b""
+) -> None:
+    """The handshake is done."""
+    client.welcomed = True
+    client.session = session
+    members = sorted(state.who.addresses.items())
+    client.send(
+        encode_welcome(
+            Welcome(
+                session,
+                secret,
+                timeout_ms,
+                state.store.revision,
+                state.who.member,
+                state.who.cluster,
+                members,
+            )
+        )
+    )
+    state.dirty[client.id] = None
+
+
+def attach(state: ReplicaState, client: Connection, session: int, timeout_ms: int, secret: bytes) -> None:
+    """``session`` is at this connection from now on; at another one of this member no longer."""
+    before = state.connections.get(state.attached.get(session, -1))
+    if before is not None and before is not client:
+        close(state, before, Disconnected("the session was attached by a newer connection"))
+    state.attached[session] = client.id
+    welcome(state, client, session, timeout_ms, secret)
+
+
+def replay(state: ReplicaState) -> None:
+    """Tell watches that are behind more of the past; those that have caught up go live.
+
+    A connection that is full gets no more for now: the past waits in the history, which may outrun it (a gap).
+    """
+    for watcher in list(state.watches.replaying.values()):
+        client = state.connections[watcher.connection]
+        if not client.full:
+            _replay_some(state, client, watcher)
+
+
+def _replay_some(state: ReplicaState, client: Connection, watcher: Watcher) -> None:
+    history = state.store.history
+    if watcher.next_revision < history.first_revision:
+        _end_by_gap(state, client, watcher)
+        return
+    size = 0
+    for revision in history.since(watcher.next_revision, state.settings.replay_revisions):
+        group = replay_group(watcher, revision)
+        watcher.next_revision = revision[0] + 1
+        if group is not None:
+            client.event(group)
+            state.dirty[client.id] = None
+            size += sum(len(change[2] or b"") + len(change[1]) for change, _ in group.events)
+            if size > REPLAY_BYTES:
+                break
+    if watcher.next_revision > state.store.revision:
+        state.watches.make_live(watcher)
+        client.replay_ended()
+        state.dirty[client.id] = None
+
+
+def end_watches_by_gap(state: ReplicaState, from_revision: int) -> None:
+    """The store has leapt (a snapshot): live watches were told everything below ``from_revision``."""
+    for watcher in list(state.watches):
+        if watcher.live:
+            client = state.connections[watcher.connection]
+            watcher.next_revision = max(watcher.next_revision, from_revision)
+            watcher.live = False
+            state.watches.replaying[(watcher.connection, watcher.number)] = watcher
+            client.replaying += 1
+
+
+def _end_by_gap(state: ReplicaState, client: Connection, watcher: Watcher) -> None:
+    state.watches.remove(watcher)
+    client.watch_count -= 1
+    client.send(encode_watch_ended(watcher.number, _gap(state, watcher.next_revision)))
+    client.replay_ended()
+    state.dirty[client.id] = None
+
+
+def _gap(state: ReplicaState, from_revision: int) -> Gap:
+    first = state.store.history.first_revision
+    return Gap(
+        f"the history reaches back to revision {first}, not to {from_revision}: list again, and watch from there",
+        {"first_revision": first, "revision": state.store.revision},
+    )
+
+
+def _read(state: ReplicaState, client: Connection, frame: Reads) -> None:
+    store, limits = state.store, state.settings.limits
+    revision, index = store.revision, store.applied_index
+    for request, op in frame.requests:
+        try:
+            result = status_row(state) if op[0] == STATUS else store.read(op, limits)
+        except CoordError as error:
+            refuse(state, client, request, error)
+        else:
+            client.reply((request, OK, revision, index, result))
+    state.dirty[client.id] = None
+
+
+def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
+    revision = state.store.revision
+    first = revision + 1 if frame.from_revision is None else frame.from_revision
+    if first < state.store.history.first_revision:
+        client.watch_count -= 1
+        refuse(state, client, frame.request, _gap(state, first))
+        return
+    watcher = Watcher(client.id, frame.watch, frame.path, frame.scope, first)
+    state.watches.add(watcher)
+    # The reply goes ahead of the watch's past. Its revision is the one before the first that the watch tells of: it
+    # shows nothing that the events would have to come before.
+    client.reply_at_once((frame.request, OK, first - 1, state.store.applied_index, None))
+    state.dirty[client.id] = None
+    client.replaying += 1
+    _replay_some(state, client, watcher)
+
+
+def _resume(state: ReplicaState, client: Connection, hello: Hello) -> None:
+    wanted = hello.session
+    if not isinstance(wanted, ResumeSession):
+        return
+    session = state.store.sessions.get(wanted.session)
+    if session is None:
+        what = "has ended" if state.store.session_was(wanted.session) else "was never opened in this cluster"
+        close(state, client, SessionEnded(f"session {wanted.session} {what}"))
+    elif not compare_digest(session.secret_digest, sha256(wanted.secret).digest()):
+        close(state, client, SessionEnded(f"that is not the secret of session {wanted.session}"))
+    elif session.principal != client.principal:
+        close(state, client, SessionEnded(f"session {wanted.session} is another principal's"))
+    else:
+        attach(state, client, session.id, session.timeout_ms, b"")

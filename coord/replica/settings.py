@@ -1,0 +1,42 @@
+"""What one replica is told at its start."""
+
+from dataclasses import dataclass, field
+
+from coord.limits import KIB, MIB, MemberLimits, StoreLimits
+from coord.raft.settings import RaftSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSettings:
+    """All members of a cluster should agree on ``tick_ms`` and ``raft``."""
+
+    tick_ms: int = 20
+    """The shell sends one :class:`~coord.replica.inputs.Tick` each."""
+    raft: RaftSettings = field(default_factory=RaftSettings)
+    limits: MemberLimits = field(default_factory=MemberLimits)
+    store_limits: StoreLimits = field(default_factory=StoreLimits)
+    """What this member writes into the log when it leads."""
+    entry_bytes: int = 512 * KIB
+    """Commands are gathered into one entry up to this size; a larger command stands alone."""
+    uncommitted_bytes: int = 64 * MIB
+    """A leader appends no more while so much is not committed; what comes waits."""
+    resend_ticks: int = 50
+    """Without progress for so long, pending commands are passed on anew: something was lost."""
+    round_ticks: int = 10
+    """Without an answer for so long, a round of reads is asked anew, under a new number."""
+    touch_ticks: int = 5
+    """A follower tells the leader whom it heard from, at least so often. ``touch_ticks * tick_ms`` is far
+    below the shortest session timeout."""
+    lease_ticks: int = 5
+    """How often a leader looks for sessions that were silent for too long, and for what falls due."""
+    snapshot_log_bytes: int = 32 * MIB
+    """A snapshot begins when the log after the last one is this large, or half the size of the data."""
+    snapshot_entries: int = 200_000
+    """… or has this many entries."""
+    snapshot_section_bytes: int = 128 * KIB
+    """One section is made at a time, in a few milliseconds, between other work."""
+    snapshot_sections_per_tick: int = 2
+    catch_up_bytes: int = 16 * MIB
+    """Of log kept behind a snapshot, for followers that lag a little."""
+    replay_revisions: int = 512
+    """A watch that resumes is sent the past in lots of this many revisions, as its client takes them."""

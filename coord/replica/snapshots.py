@@ -1,0 +1,134 @@
+"""This member's own snapshots, made a section at a time; and the one that a leader sends, taken in likewise."""
+
+from collections import deque
+
+from coord.limits import MemberLimits
+from coord.raft.types import SnapshotMeta
+from coord.replica.settings import ReplicaSettings
+from coord.store.snapshot import StoreLoader, StoreSnapshot
+from coord.store.store import Store
+from coord.wire.cbor import DecodeError
+from coord.wire.sections import decode_section, encode_section
+
+
+class SnapshotMaker:
+    """When to snapshot, and how far the present one is."""
+
+    __slots__ = (
+        "_making",
+        "_settings",
+        "_tail",
+        "_tail_bytes",
+        "_unwritten",
+        "log_bytes",
+        "log_entries",
+        "meta",
+    )
+
+    def __init__(self, settings: ReplicaSettings) -> None:
+        self._settings = settings
+        self._making: StoreSnapshot | None = None
+        self._unwritten = 0  # sections given to the disk and not written yet
+        self._tail: deque[tuple[int, int]] = deque()  # (index, bytes) of the newest applied entries
+        self._tail_bytes = 0
+        self.meta: SnapshotMeta | None = None
+        """Of the snapshot being made or written."""
+        self.log_bytes = 0
+        """Applied since the last snapshot began."""
+        self.log_entries = 0
+
+    def applied(self, index: int, data_bytes: int) -> None:
+        """An entry was applied."""
+        self.log_bytes += data_bytes
+        self.log_entries += 1
+        self._tail.append((index, data_bytes))
+        self._tail_bytes += data_bytes
+        while self._tail_bytes > self._settings.catch_up_bytes and len(self._tail) > 1:
+            self._tail_bytes -= self._tail.popleft()[1]
+
+    def is_due(self, data_bytes: int) -> bool:
+        """Whether to begin one: the log is long, measured against what a snapshot would cost."""
+        if self.meta is not None:
+            return False
+        settings = self._settings
+        return self.log_entries > settings.snapshot_entries or self.log_bytes > max(
+            settings.snapshot_log_bytes, data_bytes // 2
+        )
+
+    def begin(self, store: Store, meta: SnapshotMeta) -> None:
+        self._making = StoreSnapshot(store, self._settings.snapshot_section_bytes)
+        self.meta = meta
+        self._unwritten = 0
+        self.log_bytes = 0
+        self.log_entries = 0
+
+    def take_sections(self) -> tuple[list[bytes], bool]:
+        """The next sections to write, encoded, and whether that was all. ``([], False)`` while the disk is behind."""
+        sections: list[bytes] = []
+        making = self._making
+        if making is None:
+            return sections, False
+        while self._unwritten < self._settings.snapshot_sections_per_tick:
+            section = making.next_section()
+            if section is None:
+                self.close()
+                return sections, True
+            sections.append(encode_section(*section))
+            self._unwritten += 1
+        return sections, False
+
+    def section_written(self) -> None:
+        self._unwritten = max(self._unwritten - 1, 0)
+
+    def saved(self, ok: bool) -> tuple[SnapshotMeta, int] | None:
+        """It is durable: ``(meta, the first index of the log to keep)``; ``None``: it failed, another will be made."""
+        self.close()
+        meta, self.meta = self.meta, None
+        if not ok or meta is None:
+            return None
+        first_kept = self._tail[0][0] if self._tail else meta.index + 1
+        return meta, min(first_kept, meta.index + 1)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._making is not None:
+            self._making.close()
+            self._making = None
+
+    def installed(self) -> None:
+        """Another state has taken the place of the one that was being saved."""
+        self.close()
+        self._tail.clear()
+        self._tail_bytes = self.log_bytes = self.log_entries = 0
+
+
+class SnapshotTaker:
+    """A leader's snapshot on its way in: sections become a store while the disk gets them, too."""
+
+    __slots__ = ("_limits", "_loader", "_meta")
+
+    def __init__(self, limits: MemberLimits) -> None:
+        self._limits = limits
+        self._meta: SnapshotMeta | None = None
+        self._loader: StoreLoader | None = None
+
+    def take(self, meta: SnapshotMeta, section: int, data: bytes) -> None:
+        """The next section (0 begins anew). One that is damaged makes :meth:`finish` refuse the whole."""
+        if section == 0:
+            self._meta, self._loader = meta, StoreLoader(self._limits)
+        if self._loader is None or meta != self._meta:
+            return
+        try:
+            self._loader.add(*decode_section(data))
+        except (DecodeError, ValueError):
+            self._loader = None  # the digest at its end will not be right either: the leader sends it again
+
+    def finish(self, meta: SnapshotMeta) -> Store | None:
+        """The store of the whole snapshot; ``None``: it does not add up."""
+        loader, self._loader = self._loader, None
+        if loader is None or meta != self._meta:
+            return None
+        try:
+            return loader.finish()
+        except ValueError:
+            return None

@@ -1,0 +1,133 @@
+"""Watches of this member's clients: who is to be told of a change.
+
+A look-up by path for each change: the znode's own watches, its parent's, and those of every path above it
+for subtrees. Cost grows with the depth of the path and the watches that match, not with all watches.
+"""
+
+from collections.abc import Iterator
+
+from coord.api.events import Change, Revision
+from coord.api.ops import WatchScope
+from coord.api.paths import ROOT, ancestors, is_below, parent
+from coord.wire.client_frames import EventGroup
+
+ZNODE, CHILDREN, SUBTREE = int(WatchScope.ZNODE), int(WatchScope.CHILDREN), int(WatchScope.SUBTREE)
+
+
+class Watcher:
+    """One watch of one connection.
+
+    Invariant: everything it wants in revisions below ``next_revision`` was told; ``live`` means that it is told of
+    new revisions as they are applied, otherwise it is still being told the past.
+    """
+
+    __slots__ = ("connection", "live", "next_revision", "number", "path", "scope")
+
+    def __init__(self, connection: int, number: int, path: str, scope: int, next_revision: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.path = path
+        self.scope = scope
+        self.next_revision = next_revision
+        self.live = False
+
+    def wants(self, path: str) -> bool:
+        """Whether a change at ``path`` concerns this watch."""
+        if self.scope == ZNODE:
+            return path == self.path
+        if self.scope == CHILDREN:
+            return path != ROOT and parent(path) == self.path
+        return path == self.path or is_below(path, self.path)
+
+
+_Table = dict[str, dict[tuple[int, int], Watcher]]
+
+
+class Watches:
+    """All watches, by what they are about and by whose they are."""
+
+    __slots__ = ("_by_connection", "_tables", "replaying")
+
+    def __init__(self) -> None:
+        self._tables: dict[int, _Table] = {ZNODE: {}, CHILDREN: {}, SUBTREE: {}}
+        self._by_connection: dict[int, dict[int, Watcher]] = {}
+        self.replaying: dict[tuple[int, int], Watcher] = {}
+        """Those that are not live yet."""
+
+    def __len__(self) -> int:
+        return sum(len(watchers) for watchers in self._by_connection.values())
+
+    def __iter__(self) -> Iterator[Watcher]:
+        for watchers in self._by_connection.values():
+            yield from watchers.values()
+
+    def get(self, connection: int, number: int) -> Watcher | None:
+        return self._by_connection.get(connection, {}).get(number)
+
+    def add(self, watcher: Watcher) -> None:
+        """Add a watch, not live yet; its number must be free on its connection."""
+        key = (watcher.connection, watcher.number)
+        self._tables[watcher.scope].setdefault(watcher.path, {})[key] = watcher
+        self._by_connection.setdefault(watcher.connection, {})[watcher.number] = watcher
+        self.replaying[key] = watcher
+
+    def make_live(self, watcher: Watcher) -> None:
+        watcher.live = True
+        del self.replaying[(watcher.connection, watcher.number)]
+
+    def remove(self, watcher: Watcher) -> None:
+        key = (watcher.connection, watcher.number)
+        table = self._tables[watcher.scope]
+        del table[watcher.path][key]
+        if not table[watcher.path]:
+            del table[watcher.path]
+        numbers = self._by_connection[watcher.connection]
+        del numbers[watcher.number]
+        if not numbers:
+            del self._by_connection[watcher.connection]
+        self.replaying.pop(key, None)
+
+    def remove_connection(self, connection: int) -> None:
+        for watcher in list(self._by_connection.get(connection, {}).values()):
+            self.remove(watcher)
+
+    def groups(self, revision: Revision) -> dict[int, EventGroup]:
+        """What to tell each connection of a new revision; live watches only."""
+        found: dict[int, EventGroup] = {}
+        if not self._by_connection:
+            return found
+        number, _, wall_ms, changes = revision
+        for change in changes:
+            for connection, watch_numbers in self._matches(change[1], number).items():
+                group = found.get(connection)
+                if group is None:
+                    group = found[connection] = EventGroup(number, wall_ms, [])
+                group.events.append((change, watch_numbers))
+        return found
+
+    def _matches(self, path: str, revision: int) -> dict[int, list[int]]:
+        """``{connection: [watch number, …]}`` of the live watches that want ``path`` at ``revision``."""
+        tables = self._tables
+        hit = [tables[ZNODE].get(path)]
+        if path != ROOT and tables[CHILDREN]:
+            hit.append(tables[CHILDREN].get(parent(path)))
+        subtrees = tables[SUBTREE]
+        if subtrees:
+            hit.append(subtrees.get(path))
+            hit.extend(subtrees.get(above) for above in ancestors(path))
+        matches: dict[int, list[int]] = {}
+        for watchers in hit:
+            if watchers:
+                for watcher in watchers.values():
+                    if watcher.live and revision >= watcher.next_revision:
+                        matches.setdefault(watcher.connection, []).append(watcher.number)
+        return matches
+
+
+def replay_group(watcher: Watcher, revision: Revision) -> EventGroup | None:
+    """What to tell ``watcher`` of a past revision; ``None``: nothing in it concerns it."""
+    number, _, wall_ms, changes = revision
+    events: list[tuple[Change, list[int]]] = [
+        (change, [watcher.number]) for change in changes if watcher.wants(change[1])
+    ]
+    return EventGroup(number, wall_ms, events) if events else None

@@ -1,0 +1,61 @@
+"""The recent revisions, bounded by number and by bytes: what watches resume from and ``coord log`` shows.
+
+How far it reaches back is each member's own business (a member limit): nothing that a command does
+depends on it.
+"""
+
+from collections.abc import Iterable
+
+from coord.api.events import Change, Revision
+
+_TRIM_SLACK = 1024
+"""Dropped revisions are cut from the list's front in lots: each cut moves the whole list."""
+
+
+class History:
+    """Contiguous revisions ``[first_revision, last_revision]``; empty when first is past last."""
+
+    __slots__ = ("_bytes", "_dropped", "_revisions", "bytes_max", "first_revision", "revisions_max")
+
+    def __init__(self, revisions_max: int, bytes_max: int, first_revision: int = 1) -> None:
+        self.revisions_max = revisions_max
+        self.bytes_max = bytes_max
+        self.first_revision = first_revision
+        self._revisions: list[Revision] = []  # with `_dropped` dead ones at the front
+        self._dropped = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._revisions) - self._dropped
+
+    @property
+    def last_revision(self) -> int:
+        return self.first_revision + len(self) - 1
+
+    def append(self, revision: Revision) -> None:
+        """Add the next revision; the oldest go when the bounds are met."""
+        self._revisions.append(revision)
+        self._bytes += _weight(revision[3])
+        while len(self) > self.revisions_max or (self._bytes > self.bytes_max and len(self) > 1):
+            self._bytes -= _weight(self._revisions[self._dropped][3])
+            self._dropped += 1
+            self.first_revision += 1
+        if self._dropped > _TRIM_SLACK and self._dropped * 2 > len(self._revisions):
+            del self._revisions[: self._dropped]
+            self._dropped = 0
+
+    def since(self, revision: int, limit: int | None = None) -> list[Revision]:
+        """Revisions from ``revision`` (not before ``first_revision``), at most ``limit``."""
+        start = self._dropped + max(revision - self.first_revision, 0)
+        return self._revisions[start : None if limit is None else start + limit]
+
+    def extend(self, revisions: Iterable[Revision]) -> None:
+        """Add revisions in order, as when loading a snapshot."""
+        for revision in revisions:
+            if not len(self):
+                self.first_revision = revision[0]
+            self.append(revision)
+
+
+def _weight(changes: tuple[Change, ...]) -> int:
+    return sum(len(value) + len(path) + 150 if value else len(path) + 150 for _, path, value, *_ in changes)

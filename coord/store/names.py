@@ -1,0 +1,89 @@
+"""Sorted names: the children of one znode, in order, for paging and for listing.
+
+A list of sorted buckets. Adding at a random place costs one bisection and a move within one bucket,
+so a parent with a million children is as good to add to as one with ten; a listing page is a slice.
+(``sortedcontainers`` is built the same way; the pure rooms keep to the standard library, and its
+smallest list costs several hundred bytes, which a tree of many small parents would pay at each.)
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+
+_BUCKET_MAX = 1024
+"""A full bucket splits in half; an empty one goes."""
+
+
+class SortedNames:
+    """A sorted set of names. ``len()`` is its size; iteration is in order."""
+
+    __slots__ = ("_buckets", "_size")
+
+    def __init__(self) -> None:
+        self._buckets: list[list[str]] = []  # none empty; each sorted; all of one before all of the next
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        for bucket in self._buckets:
+            yield from bucket
+
+    def add(self, name: str) -> None:
+        """Add ``name``, which must not be there."""
+        buckets = self._buckets
+        self._size += 1
+        if not buckets:
+            buckets.append([name])
+            return
+        at = self._bucket_of(name)
+        bucket = buckets[at]
+        if name > bucket[-1]:
+            bucket.append(name)
+        else:
+            insort(bucket, name)
+        if len(bucket) > _BUCKET_MAX:
+            # Names often come in order (sequence numbers): a split at the far end keeps those buckets full.
+            cut = len(bucket) - 1 if at == len(buckets) - 1 and bucket[-1] == name else len(bucket) // 2
+            buckets.insert(at + 1, bucket[cut:])
+            del bucket[cut:]
+
+    def remove(self, name: str) -> None:
+        """Remove ``name``, which must be there."""
+        at = self._bucket_of(name)
+        bucket = self._buckets[at]
+        place = bisect_left(bucket, name)
+        if place == len(bucket) or bucket[place] != name:
+            raise KeyError(name)
+        del bucket[place]
+        self._size -= 1
+        if not bucket:
+            del self._buckets[at]
+
+    def after(self, name: str | None, limit: int) -> list[str]:
+        """The first ``limit`` names greater than ``name``; from the start for ``None``."""
+        buckets = self._buckets
+        if not buckets:
+            return []
+        if name is None:
+            at, place = 0, 0
+        else:
+            at = self._bucket_of(name)
+            place = bisect_right(buckets[at], name)
+        found = buckets[at][place : place + limit]
+        while len(found) < limit and at + 1 < len(buckets):
+            at += 1
+            found += buckets[at][: limit - len(found)]
+        return found
+
+    def _bucket_of(self, name: str) -> int:
+        """The bucket that holds ``name`` or would: the first whose last name is not before it."""
+        buckets = self._buckets
+        low, high = 0, len(buckets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if buckets[middle][-1] < name:
+                low = middle + 1
+            else:
+                high = middle
+        return low

@@ -1,0 +1,101 @@
+"""Sessions as the replicated state machine knows them: who may retry what, and since when.
+
+Exactly-once after Ongaro's thesis §6.3: each session keeps the replies that its client has not confirmed,
+by request id. A retry finds its reply here and changes nothing. A client confirms with every frame
+up to which id it has all its replies; those go.
+
+Differs from the thesis: sessions end by their own timeout, not by a global memory bound, and the table
+is bounded for each session (``replies_per_session``): past it the oldest reply is dropped and its id
+counts as confirmed, so that its retry is told ``reply_forgotten`` rather than run twice.
+"""
+
+from coord.api.commands import Reply
+from coord.api.errors import ReplyForgotten
+from coord.limits import StoreLimits
+
+
+class Session:
+    """One session. Invariant: every id in ``replies`` is greater than ``confirmed``."""
+
+    __slots__ = (
+        "client",
+        "confirmed",
+        "id",
+        "opened_ms",
+        "principal",
+        "replies",
+        "reply_bytes",
+        "secret_digest",
+        "timeout_ms",
+    )
+
+    def __init__(
+        self, id: int, timeout_ms: int, secret_digest: bytes, principal: str, client: str, opened_ms: int
+    ) -> None:
+        self.id = id
+        self.timeout_ms = timeout_ms
+        self.secret_digest = secret_digest
+        """SHA-256 of the secret: whoever reads a log or a backup cannot take the session over."""
+        self.principal = principal
+        """Who the client proved to be; ``""`` while there is no authentication."""
+        self.client = client
+        """What the client calls itself, for people."""
+        self.opened_ms = opened_ms
+        """Wall clock, for people."""
+        self.confirmed = 0
+        self.replies: dict[int, Reply] = {}
+        self.reply_bytes = 0
+
+    def confirm(self, confirmed: int) -> None:
+        """The client has all replies up to ``confirmed``, inclusive."""
+        before = self.confirmed
+        if confirmed <= before:
+            return  # an older frame, come late
+        self.confirmed = confirmed
+        replies = self.replies
+        if confirmed - before <= 2 * len(replies):
+            for request in range(before + 1, confirmed + 1):
+                reply = replies.pop(request, None)
+                if reply is not None and self.reply_bytes:
+                    self.reply_bytes -= reply_weight(reply)
+        else:
+            # Ids may be far apart: reads take ids too.
+            self.replies = {request: reply for request, reply in replies.items() if request > confirmed}
+            self.reply_bytes = sum(reply_weight(reply) for reply in self.replies.values())
+
+    def recall(self, request: int) -> Reply | None:
+        """The reply that ``request`` already got, ``None`` when it is new. Raises :class:`ReplyForgotten`."""
+        if request <= self.confirmed:
+            raise ReplyForgotten(f"request {request} was answered before, and its reply is no longer kept")
+        return self.replies.get(request)
+
+    def restore(self, reply: Reply) -> None:
+        """Put back a reply that a snapshot kept."""
+        self.replies[reply[0]] = reply
+        self.reply_bytes += reply_weight(reply)
+
+    def keep(self, request: int, reply: Reply, limits: StoreLimits) -> None:
+        """Keep the reply of a request that has just been applied."""
+        replies = self.replies
+        replies[request] = reply
+        if type(reply[4]) is tuple:
+            self.reply_bytes += reply_weight(reply)
+        while len(replies) > limits.replies_per_session or (
+            self.reply_bytes > limits.reply_bytes_per_session and len(replies) > 1
+        ):
+            self.confirm(next(iter(replies)))  # the oldest kept
+
+
+def reply_weight(reply: Reply) -> int:
+    """The bytes of values within a reply: only what a multi read can be large."""
+    result = reply[4]
+    return weight(result) if type(result) in (list, tuple) else 0
+
+
+def weight(value: object) -> int:
+    """The bytes of the values within a result row."""
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, list | tuple):
+        return sum(weight(each) for each in value)
+    return 0

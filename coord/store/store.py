@@ -1,0 +1,264 @@
+"""The replicated state machine: the same commands in the same order make the same store, everywhere.
+
+Nothing here knows of logs, members, connections or clocks: an entry's index, cluster time and wall
+clock come with it. What a command does depends on the replicated state only; even the limits that
+decide it are part of that state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from coord.api.checks import check
+from coord.api.commands import (
+    END_SESSION,
+    EXPIRE_SESSIONS,
+    OPEN_SESSION,
+    REQUESTS,
+    SET_LIMITS,
+    Command,
+    Reply,
+    Request,
+)
+from coord.api.errors import OK, CoordError, LimitExceeded, ReplyForgotten, SessionEnded
+from coord.api.events import Reason, Revision
+from coord.api.ops import LOG, SESSIONS, Row
+from coord.limits import MemberLimits, StoreLimits, limit_names
+from coord.store.history import History
+from coord.store.reads import READERS
+from coord.store.sessions import Session
+from coord.store.tree import Tree
+from coord.store.writes import HANDLERS, Draft, remove
+
+TTL_SWEEP: Final = 1_000
+"""TTL znodes deleted by one entry at most: one revision, and a short apply. The next entry goes on."""
+
+Answer = list[Reply] | Reply | None
+"""To a command: replies to REQUESTS, one reply (without a request's id) to the others that have one."""
+
+
+class Store:
+    """The tree, the sessions, the history, at ``applied_index``.
+
+    Invariants: ``revision`` grows by one with each request, session end or sweep that changed anything,
+    and with nothing else; ``time_ms`` never goes back; every ephemeral's owner is a session that is there.
+    """
+
+    __slots__ = (
+        "_draft",
+        "applied_index",
+        "ended",
+        "fresh",
+        "history",
+        "limits",
+        "next_session",
+        "revision",
+        "sessions",
+        "time_ms",
+        "tree",
+    )
+
+    def __init__(self, history_limits: MemberLimits | None = None) -> None:
+        bounds = history_limits or MemberLimits()
+        self.tree = Tree()
+        self.sessions: dict[int, Session] = {}
+        self.history = History(bounds.history_revisions, bounds.history_bytes)
+        self.limits = StoreLimits()
+        self.revision = 0
+        self.applied_index = 0
+        self.time_ms = 0
+        """Cluster time: advances only with the leaders' monotonic clocks, and only through the log."""
+        self.next_session = 1
+        self.fresh: list[Revision] = []
+        """Revisions made since the caller last took them: what watches are told."""
+        self.ended: list[tuple[int, Reason]] = []
+        """Sessions that ended since the caller last took them."""
+        self._draft = Draft(self.tree, self.limits)
+
+    def apply(self, index: int, time_ms: int, wall_ms: int, commands: Sequence[Command]) -> list[Answer]:
+        """Apply one entry; answer each command, in order."""
+        check(index > self.applied_index, "entries are applied in order", index, self.applied_index)
+        self.applied_index = index
+        self.time_ms = max(self.time_ms, time_ms)
+        draft = self._draft
+        draft.time_ms = self.time_ms
+        draft.wall_ms = wall_ms
+        answers: list[Answer] = []
+        for command in commands:
+            kind = command[0]
+            if kind == REQUESTS:
+                answers.append(self._requests(command[1], command[2], command[3]))
+            elif kind == OPEN_SESSION:
+                answers.append(self._open_session(command, wall_ms))
+            elif kind == END_SESSION:
+                answers.append(self._end_by_request(command[1], command[2]))
+            elif kind == EXPIRE_SESSIONS:
+                for session in command[1]:
+                    if session in self.sessions:
+                        self._end(session, Reason.SESSION_EXPIRED)
+                answers.append(None)
+            else:
+                check(kind == SET_LIMITS, "a command's kind is known", kind)
+                self.set_limits(command[1])
+                answers.append(None)
+        self._sweep()
+        return answers
+
+    def skip(self, index: int) -> None:
+        """An entry that is not for the store (a new leader's no-op, a configuration)."""
+        check(index > self.applied_index, "entries are applied in order", index, self.applied_index)
+        self.applied_index = index
+
+    def read(self, op: Row, limits: MemberLimits) -> Any:
+        """The result row of a reading op, or raise a :class:`CoordError` (refused)."""
+        code = op[0]
+        reader = READERS.get(code)
+        if reader is not None:
+            return reader(self.tree, op, limits.list_page_bytes)
+        if code == LOG:
+            _, first, limit = op
+            if first is None:
+                first = max(self.history.last_revision - limit + 1, 0)
+            return (self.history.first_revision, self.history.since(first, limit))
+        check(code == SESSIONS, "a read's op is known", code)
+        return self._list_sessions(op)
+
+    def take_fresh(self) -> list[Revision]:
+        fresh, self.fresh = self.fresh, []
+        return fresh
+
+    def take_ended(self) -> list[tuple[int, Reason]]:
+        ended, self.ended = self.ended, []
+        return ended
+
+    def set_limits(self, wanted: Mapping[str, int]) -> None:
+        """A name that is not known here is a newer leader's: ignored, as it decides nothing in this code."""
+        known = limit_names(StoreLimits)
+        values = {name: value for name, value in wanted.items() if name in known}
+        self.limits = self._draft.limits = replace(self.limits, **values)
+
+    def session_was(self, session: int) -> bool:
+        """Whether ``session`` was ever opened (in this store's past)."""
+        return 0 < session < self.next_session
+
+    def _requests(self, session_id: int, confirmed: int, requests: Sequence[Request]) -> list[Reply]:
+        index = self.applied_index
+        session = self.sessions.get(session_id)
+        if session is None:
+            gone = SessionEnded(f"session {session_id} has ended; this request was not applied")
+            return [_refusal(request, gone, self.revision, index) for request, _ in requests]
+        session.confirm(confirmed)
+        draft = self._draft
+        draft.session = session_id
+        replies: list[Reply] = []
+        limits = self.limits
+        for request, op in requests:
+            try:
+                known = session.recall(request)
+            except ReplyForgotten as error:
+                replies.append(_refusal(request, error, self.revision, index))
+                continue
+            if known is not None:
+                replies.append(known)
+                continue
+            draft.request = request
+            revision = draft.revision = self.revision + 1
+            reply: Reply
+            try:
+                result = HANDLERS[op[0]](draft, op)
+            except CoordError as error:
+                check(not draft.changes, "a refused op changed nothing", op[0])
+                reply = _refusal(request, error, self.revision, index)
+            else:
+                if draft.changes:
+                    self._commit(draft)
+                    reply = (request, OK, revision, index, result)
+                else:
+                    reply = (request, OK, self.revision, index, result)
+            session.keep(request, reply, limits)
+            replies.append(reply)
+        return replies
+
+    def _commit(self, draft: Draft) -> None:
+        """Make the draft's changes the next revision."""
+        self.revision = draft.revision
+        revision = (draft.revision, self.applied_index, draft.wall_ms, tuple(draft.changes))
+        draft.changes.clear()
+        self.history.append(revision)
+        self.fresh.append(revision)
+
+    def _open_session(self, command: Command, wall_ms: int) -> Reply:
+        """Answer: ``(session, OK, revision, index, granted timeout in ms)``."""
+        _, _member, _nonce, timeout_ms, secret_digest, principal, client = command
+        limits = self.limits
+        if len(self.sessions) >= limits.sessions:
+            full = LimitExceeded(
+                f"at most {limits.sessions} sessions (limit sessions)",
+                {"limit": "sessions", "maximum": limits.sessions},
+            )
+            return _refusal(0, full, self.revision, self.applied_index)
+        granted_ms = min(max(timeout_ms, limits.session_timeout_min_ms), limits.session_timeout_max_ms)
+        session = Session(self.next_session, granted_ms, secret_digest, principal, client, wall_ms)
+        self.next_session += 1
+        self.sessions[session.id] = session
+        return (session.id, OK, self.revision, self.applied_index, granted_ms)
+
+    def _end_by_request(self, session_id: int, request: int) -> Reply:
+        """Ending twice is as good as once: the retry of an end finds no session, and that is its answer."""
+        if session_id in self.sessions:
+            self._end(session_id, Reason.SESSION_ENDED)
+        return (request, OK, self.revision, self.applied_index, None)
+
+    def _end(self, session_id: int, reason: Reason) -> None:
+        """The session and its ephemerals go, all in one revision: nobody sees half of it."""
+        del self.sessions[session_id]
+        self.ended.append((session_id, reason))
+        owned = self.tree.ephemerals.get(session_id)
+        if not owned:
+            return
+        draft = self._draft
+        draft.session, draft.request, draft.revision = session_id, 0, self.revision + 1
+        for path in sorted(owned):  # in an order that does not depend on how this replica came to its tree
+            remove(draft, path, reason)
+        check(session_id not in self.tree.ephemerals, "an ended session owns nothing", session_id)
+        self._commit(draft)
+
+    def _sweep(self) -> None:
+        """Delete the TTL znodes that are due: one revision."""
+        due = self.tree.due(self.time_ms)
+        if not due:
+            return
+        draft = self._draft
+        draft.session, draft.request, draft.revision = 0, 0, self.revision + 1
+        for path in due[:TTL_SWEEP]:
+            remove(draft, path, Reason.TTL)
+        self._commit(draft)
+
+    def _list_sessions(self, op: Row) -> Any:
+        """``([(id, timeout_ms, principal, client, opened_ms, ephemerals, how many), …], more)``, by id.
+
+        Of the ephemerals, the first 20 paths.
+        """
+        _, after, limit = op
+        found = sorted(session for session in self.sessions if session > (after or 0))
+        page = []
+        for session_id in found[:limit]:
+            session = self.sessions[session_id]
+            owned = self.tree.ephemerals.get(session_id, {})
+            paths = [path for path, _ in zip(owned, range(20), strict=False)]
+            page.append(
+                (
+                    session_id,
+                    session.timeout_ms,
+                    session.principal,
+                    session.client,
+                    session.opened_ms,
+                    paths,
+                    len(owned),
+                )
+            )
+        return (page, len(found) > limit)
+
+
+def _refusal(request: int, error: CoordError, revision: int, index: int) -> Reply:
+    return (request, error.code, revision, index, error.message, dict(error.details))

@@ -1,0 +1,163 @@
+"""The tree: znodes by path, and what is derived from them.
+
+Three primitives change it (:meth:`Tree.insert`, :meth:`Tree.replace`, :meth:`Tree.remove`); each keeps the
+derived tables right, can be undone (for a multi that fails midway), and keeps the old znode for a
+snapshot that is being written meanwhile.
+"""
+
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from coord.api.checks import check
+from coord.api.paths import ROOT, join, name, parent
+from coord.store.names import SortedNames
+from coord.store.znode import Znode, new_znode
+
+_NO_NAMES: Final = SortedNames()
+
+Undo = list[tuple[str, Znode | None, Znode | None]]
+"""``(path, before, after)``, in the order of the changes."""
+
+
+class Tree:
+    """All znodes. Invariant: every znode's parent is there; only the root is its own."""
+
+    __slots__ = ("_names", "_ttl_heap", "_ttl_paths", "data_bytes", "ephemerals", "shadow", "undo", "znodes")
+
+    def __init__(self) -> None:
+        self.znodes: dict[str, Znode] = {ROOT: new_znode(b"", 0, 0)}
+        self._names: dict[str, SortedNames] = {}  # of those that have children
+        self.ephemerals: dict[
+            int, dict[str, None]
+        ] = {}  # session -> its paths, in the order of their creation
+        self._ttl_paths: dict[str, None] = {}
+        self._ttl_heap: list[tuple[int, str]] = []
+        # (cluster ms, path): for each TTL znode at least one at or before its true deadline (the znode holds it).
+        self.data_bytes = 0  # values and paths
+        self.undo: Undo | None = None
+        self.shadow: dict[str, Znode] | None = None
+        # While a snapshot is written: the znodes as they were when it began, of those changed or gone since.
+
+    def insert(self, path: str, znode: Znode) -> None:
+        """Add a znode that is not there, below a parent that is."""
+        self._insert(path, znode)
+        if self.undo is not None:
+            self.undo.append((path, None, znode))
+
+    def replace(self, path: str, before: Znode, after: Znode) -> None:
+        """Put ``after`` in the place of ``before``: same owner, same kind."""
+        if self.shadow is not None:
+            self.shadow.setdefault(path, before)
+        self.znodes[path] = after
+        self.data_bytes += len(after[0]) - len(before[0])
+        if self.undo is not None:
+            self.undo.append((path, before, after))
+
+    def remove(self, path: str, znode: Znode) -> None:
+        """Take away a znode that is there and has no children."""
+        self._remove(path, znode)
+        if self.undo is not None:
+            self.undo.append((path, znode, None))
+
+    def undo_all(self, undo: Undo) -> None:
+        """Take back the changes of ``undo``, last first."""
+        self.undo = None
+        for path, before, after in reversed(undo):
+            if before is not None and after is not None:
+                self.replace(path, after, before)
+            elif before is not None:
+                self._insert(path, before)
+            elif after is not None:
+                self._remove(path, after)
+
+    def children(self, path: str) -> SortedNames:
+        """The names of the children, in order; not to be changed by the caller."""
+        return self._names.get(path, _NO_NAMES)
+
+    def child_count(self, path: str) -> int:
+        names = self._names.get(path)
+        return 0 if names is None else len(names)
+
+    def subtree(self, path: str, limit: int) -> list[str] | None:
+        """``path`` and all below it, each after its parent; ``None`` when there are more than ``limit``."""
+        found = [path]
+        for above in found:  # grows while it is walked
+            names = self._names.get(above)
+            if names is not None:
+                if len(found) + len(names) > limit:
+                    return None
+                found.extend(join(above, child) for child in names)
+        return found
+
+    def due(self, now_ms: int) -> list[str]:
+        """The childless TTL znodes whose deadline is at or before ``now_ms``, by deadline and path.
+
+        The heap's entries may be early (a set moves the deadline, not the entry), and how early depends
+        on whether this replica lived through it or loaded a snapshot. The answer must not: so all early
+        entries are looked at, and only true deadlines decide.
+        """
+        heap = self._ttl_heap
+        if not heap or heap[0][0] > now_ms:
+            return []
+        found: dict[tuple[int, str], None] = {}
+        later: dict[tuple[int, str], None] = {}
+        while heap and heap[0][0] <= now_ms:
+            _, path = heappop(heap)
+            if path not in self._ttl_paths:
+                continue  # of a znode that is gone
+            znode = self.znodes[path]
+            ttl_ms, deadline_ms = znode[10], znode[11]
+            if path in self._names:
+                # The last child's deletion will set a deadline of at least now + ttl.
+                later[(now_ms + ttl_ms, path)] = None
+            else:
+                later[(deadline_ms, path)] = None
+                if deadline_ms <= now_ms:
+                    found[(deadline_ms, path)] = None
+        for entry in later:
+            heappush(heap, entry)
+        return [path for _, path in sorted(found)]
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """The cluster time before which :meth:`due` finds nothing; ``None``: nothing can fall due."""
+        return self._ttl_heap[0][0] if self._ttl_heap else None
+
+    def _insert(self, path: str, znode: Znode) -> None:
+        self.znodes[path] = znode
+        self.data_bytes += len(znode[0]) + len(path)
+        above = parent(path)
+        names = self._names.get(above)
+        if names is None:
+            names = self._names[above] = SortedNames()
+        names.add(name(path))
+        owner, ttl_ms = znode[6], znode[10]
+        if owner:
+            self.ephemerals.setdefault(owner, {})[path] = None
+        if ttl_ms:
+            self._ttl_paths[path] = None
+            heappush(self._ttl_heap, (znode[11], path))
+
+    def _remove(self, path: str, znode: Znode) -> None:
+        check(path not in self._names, "only a childless znode is removed", path)
+        if self.shadow is not None:
+            self.shadow.setdefault(path, znode)
+        del self.znodes[path]
+        self.data_bytes -= len(znode[0]) + len(path)
+        above = parent(path)
+        names = self._names[above]
+        names.remove(name(path))
+        if not len(names):
+            del self._names[above]
+        owner, ttl_ms = znode[6], znode[10]
+        if owner:
+            owned = self.ephemerals[owner]
+            del owned[path]
+            if not owned:
+                del self.ephemerals[owner]
+        if ttl_ms:
+            del self._ttl_paths[path]
+            if len(self._ttl_heap) > 2 * len(self._ttl_paths) + 64:
+                # Entries of znodes that are gone wait for their time; create and delete in a loop piles them up.
+                self._ttl_heap = [(self.znodes[each][11], each) for each in self._ttl_paths]
+                heapify(self._ttl_heap)

@@ -1,0 +1,64 @@
+"""Frames: ``length`` (four bytes, big-endian, of what follows), ``type`` (one byte), a CBOR body.
+
+The same between clients and members and between members; only types and bodies differ. Sans IO: feed it
+what arrived, take what is complete.
+"""
+
+from struct import Struct
+
+from coord.wire.cbor import DecodeError, dumps
+
+_HEADER = Struct(">IB")
+_LENGTH_BYTES = 4
+
+RawFrame = tuple[int, bytes]
+"""``(type, body)``."""
+
+
+def encode_frame(frame_type: int, body: object) -> bytes:
+    """One frame with ``body`` as CBOR."""
+    return encode_raw_frame(frame_type, dumps(body))
+
+
+def encode_raw_frame(frame_type: int, body: bytes) -> bytes:
+    """One frame whose body is CBOR already."""
+    return _HEADER.pack(len(body) + 1, frame_type) + body
+
+
+class FrameBuffer:
+    """Bytes in, frames out. Holds at most one incomplete frame of at most ``max_bytes``."""
+
+    __slots__ = ("_buffer", "_max_bytes")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._buffer = bytearray()
+        self._max_bytes = max_bytes
+
+    def feed(self, data: bytes) -> list[RawFrame]:
+        """Add what arrived; return the frames that are now complete, in order.
+
+        Raises :class:`DecodeError` at a length that cannot be: the stream is then of no further use.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames: list[RawFrame] = []
+        start, available = 0, len(buffer)
+        while available - start >= _LENGTH_BYTES:
+            length = int.from_bytes(buffer[start : start + _LENGTH_BYTES], "big")
+            if not 1 <= length <= self._max_bytes:
+                raise DecodeError(
+                    f"a frame of {length} bytes; at least 1 and at most {self._max_bytes} are allowed"
+                )
+            end = start + _LENGTH_BYTES + length
+            if end > available:
+                break
+            frames.append((buffer[start + _LENGTH_BYTES], bytes(buffer[start + _LENGTH_BYTES + 1 : end])))
+            start = end
+        if start:
+            del buffer[:start]
+        return frames
+
+    @property
+    def pending_bytes(self) -> int:
+        """Of a frame that is not complete yet."""
+        return len(self._buffer)

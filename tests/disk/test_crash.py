@@ -1,0 +1,148 @@
+"""The power fails at every disk operation of a scripted life; what was acknowledged is there afterwards.
+
+Tries: acknowledged means on disk (promise 3), and nothing acknowledged is lost (promise 7).
+"""
+
+import pytest
+
+from coord.disk.errors import CannotOpen
+from coord.raft.types import HardState
+from tests.disk.helpers import Appender, entry, reopen
+from tests.disk.life import SCRIPT, Model, live, sections_of, view
+from tests.disk.memory import (
+    Choice,
+    MemoryFileSystem,
+    PowerCut,
+    bytes_only,
+    drop_all,
+    keep_all,
+    names_and_sizes,
+    names_only,
+    torn,
+)
+
+
+def operations_of_a_life() -> int:
+    fs = MemoryFileSystem()
+    for _ in live(fs):
+        pass
+    return fs.operations
+
+
+def choices(cut_at: int) -> list[tuple[str, Choice]]:
+    seeds = [cut_at * 1000 + number for number in range(6)]
+    return [
+        ("keep all", keep_all),
+        ("drop all", drop_all),
+        ("names only", names_only),
+        ("names and sizes", names_and_sizes),
+        ("bytes only", bytes_only),
+        *((f"torn {seed}", torn(seed)) for seed in seeds),
+    ]
+
+
+def check_reopened(after: MemoryFileSystem, may_be: list[Model], told: str, created: bool) -> None:
+    """The folder says one of ``may_be``, without damage; says so again after losing all that was not synced;
+    and goes on working."""
+    try:
+        storage, recovered = reopen(after)
+    except CannotOpen:
+        assert not created, told
+        return
+    assert recovered.damage is None, f"{told}: {recovered.damage}"
+    found = view(recovered)
+    assert found in [model.view() for model in may_be], f"{told}: {found}"
+    if recovered.snapshot is not None:
+        assert list(storage.sections(recovered.snapshot.index)) == sections_of(recovered.snapshot), told
+    if not found.formed:
+        return
+    # What was read is promised to others at once: it must survive the next power cut, whatever the cache held.
+    second = after.power_cut(drop_all)
+    storage, again = reopen(second)
+    assert view(again) == found, told
+    assert again.cut_bytes == 0, told
+    term = found.hard_state.term + 1
+    next_entry = entry(found.snapshot[0] + len(found.entries) + 1, term)
+    Appender(storage)((next_entry,), HardState(term, 3))
+    _, at_last = reopen(second.power_cut(drop_all))
+    expected = found._replace(hard_state=HardState(term, 3), entries=(*found.entries, next_entry))
+    assert view(at_last) == expected, told
+    assert at_last.damage is None, told
+
+
+@pytest.mark.parametrize("share", range(4))
+def test_a_power_cut_at_any_operation_loses_nothing_acknowledged(share: int) -> None:
+    total = operations_of_a_life()
+    assert total > 120
+    for cut_at in range(1 + share, total + 1, 4):
+        fs = MemoryFileSystem()
+        fs.cut_at = cut_at
+        step = None
+        created = False
+        try:
+            for step in live(fs):
+                created = True
+        except PowerCut:
+            pass
+        may_be = [Model()] if step is None else list(step.outcomes)
+        for name, choice in choices(cut_at):
+            told = f"cut at operation {cut_at} ({fs.log[-1]}, {step and step.name}), {name}"
+            check_reopened(fs.power_cut(choice), may_be, told, created)
+
+
+def test_a_dead_process_leaves_the_cache_and_loses_nothing() -> None:
+    for cut_at in range(1, operations_of_a_life() + 1):
+        fs = MemoryFileSystem()
+        fs.cut_at = cut_at
+        step = None
+        try:
+            for step in live(fs):
+                pass
+        except PowerCut:
+            pass
+        fs.cut_at = None
+        told = f"killed at operation {cut_at} ({fs.log[-1]})"
+        check_reopened(fs, [Model()] if step is None else list(step.outcomes), told, step is not None)
+
+
+def test_after_each_step_the_folder_says_exactly_that_step() -> None:
+    fs = MemoryFileSystem()
+    before = None
+    for step in live(fs):
+        if before is not None:
+            _, recovered = reopen(fs.power_cut(drop_all))
+            assert view(recovered) == before.outcomes[-1].view(), before.name
+        before = step
+    _, recovered = reopen(fs.power_cut(drop_all))
+    assert view(recovered) == SCRIPT[-1].outcomes[-1].view()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_power_cut_while_opening_after_a_power_cut_loses_nothing(seed: int) -> None:
+    total = operations_of_a_life()
+    for cut_at in range(1 + seed, total + 1, 3):
+        fs = MemoryFileSystem()
+        fs.cut_at = cut_at
+        step = None
+        try:
+            for step in live(fs):
+                pass
+        except PowerCut:
+            pass
+        if step is None:
+            continue
+        may_be = list(step.outcomes)
+        files = fs.power_cut(torn(cut_at)).files()
+        for second_cut in range(1, 40):
+            second = MemoryFileSystem(files)
+            second.cut_at = second_cut
+            try:
+                reopen(second)
+            except PowerCut:
+                pass
+            else:
+                break
+            told = f"cut at operation {cut_at}, then {second_cut} ({second.log[-1]})"
+            check_reopened(second.power_cut(torn(second_cut)), may_be, told, True)
+        else:
+            pytest.fail("opening never ended")

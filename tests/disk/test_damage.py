@@ -1,0 +1,311 @@
+"""Every single-bit flip and every truncation of a small folder: right, or told, never silently different.
+
+Tries: damage is never mistaken for a torn tail, nor the reverse (promise 7). Exhaustive over a log of 30
+records in two segments; opening the folder for real, with its repairs, is tried on each seventh bit.
+"""
+
+import pytest
+
+from coord.disk.errors import DamagedFolder, StorageError
+from coord.disk.identity import decode, load
+from coord.disk.names import segment_name, snapshot_name
+from coord.disk.recovery import read_log
+from coord.disk.settings import StorageSettings
+from coord.raft.types import Entry, HardState
+from tests.disk.helpers import Appender, entries, entry, formed, meta, reopen, take_snapshot
+from tests.disk.memory import MemoryFileSystem
+
+# No padding: that a whole bad sector does not cost the vote is tried in test_hard_state.py.
+TINY = StorageSettings(segment_bytes=1200, hard_state_padding_bytes=0, section_limit_bytes=4096)
+FIRST, LAST = segment_name(1), segment_name(2)
+
+Log = tuple[Entry, ...]
+
+
+class Folder:
+    """A small folder of acknowledged records, with what its log was after each of them."""
+
+    def __init__(self, *, marked: bool) -> None:
+        fs = MemoryFileSystem()
+        storage = formed(fs, TINY)
+        append = Appender(storage)
+        self.history: list[Log] = [()]
+        self.last_batch_at = 0
+        batches: list[tuple[Log, HardState | None]] = [
+            ((), HardState(1, 2)),
+            (entries(1, 5), None),
+            (entries(4, 6, 2), HardState(2, 1)),
+            (entries(7, 8, 2), None),
+            (entries(9, 9, 2), None),
+            ((), HardState(3, 3)),
+            (entries(8, 12, 3), None),
+            ((entry(13, 4), Entry(14, 4, 1, b"")), HardState(4, 1)),
+        ]
+        log: Log = ()
+        for batch, hard_state in batches:
+            self.last_batch_at = len(fs.files()[max(name for name in fs.names() if name.startswith("wal"))])
+            append(batch, hard_state)
+            for one in batch:
+                log = (*log[: one.index - 1], one)
+                self.history.append(log)
+        self.log = log
+        self.hard_state = HardState(4, 1)
+        self.batch_end = len(fs.files()[LAST])
+        if marked:
+            storage.mark_synced()
+        self.files = fs.files()
+        assert [name for name in self.files if name.startswith("wal")] == [FIRST, LAST]
+        assert self.last_batch_at < self.batch_end
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("name", [FIRST, LAST])
+def test_no_bit_flip_in_the_log_goes_unnoticed(name: str, marked: bool) -> None:
+    folder = Folder(marked=marked)
+    data = folder.files[name]
+    fs = MemoryFileSystem(folder.files)
+    loaded = load(fs)
+    assert loaded is not None
+    damaged = cut = repaired = 0
+    for bit in range(len(data) * 8):
+        told = f"bit {bit} of {name}"
+        fs.nodes[name].cache[:] = flipped(data, bit)
+        scan = read_log(fs, loaded[0], 0)
+        log = tuple(scan.entries)
+        assert log in folder.history, told  # never a different record
+        assert scan.hard_state == folder.hard_state, told  # and never a forgotten vote
+        if scan.damage is not None:
+            damaged += 1
+            assert scan.damage.file == name, told
+            assert scan.damage.offset <= bit // 8, told
+        elif scan.cut_bytes:
+            cut += 1
+            in_last_batch = name == LAST and folder.last_batch_at <= bit // 8
+            assert in_last_batch, told
+            if marked:  # then there is evidence for all but the mark itself
+                assert bit // 8 >= folder.batch_end, told
+            assert scan.tail is not None
+            expected = folder.history[-3:] if bit // 8 < folder.batch_end else [folder.log]
+            assert log in expected, told
+        else:
+            repaired += bool(scan.repairs)
+            assert log == folder.log, told
+            assert scan.repairs, told  # all bits matter
+    assert damaged > len(data) * 2
+    assert repaired
+    assert bool(cut) == (name == LAST)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_folder_with_a_flipped_bit_opens_and_stays_true(marked: bool) -> None:
+    folder = Folder(marked=marked)
+    for name in (FIRST, LAST):
+        data = folder.files[name]
+        for bit in range(0, len(data) * 8, 7 * 3):
+            told = f"bit {bit} of {name}"
+            fs = MemoryFileSystem({**folder.files, name: flipped(data, bit)})
+            _, first = reopen(fs, TINY)
+            storage, again = reopen(fs, TINY)
+            assert again.entries == first.entries, told
+            assert again.hard_state == first.hard_state == folder.hard_state, told
+            assert tuple(again.entries) in folder.history, told
+            assert (again.damage is None) == (first.damage is None), told  # damage outlives a restart
+            if first.damage is None:
+                assert first.cut_bytes or tuple(first.entries) == folder.log, told
+                continue
+            # The peers restore it: appends work, and what they wrote outlives the next restart too.
+            follows = len(first.entries) + 1
+            Appender(storage)((entry(follows, 9),), HardState(9, 0))
+            storage.end_recovering()
+            _, healed = reopen(fs, TINY)
+            assert healed.damage is None, told
+            assert healed.entries == [*first.entries, entry(follows, 9)], told
+            assert healed.hard_state == HardState(9, 0), told
+
+
+def test_no_truncation_of_the_log_invents_or_hides() -> None:
+    folder = Folder(marked=False)
+    for name in (FIRST, LAST):
+        data = folder.files[name]
+        for length in range(len(data)):
+            told = f"{name} cut to {length} bytes"
+            fs = MemoryFileSystem({**folder.files, name: data[:length]})
+            _, recovered = reopen(fs, TINY)
+            assert tuple(recovered.entries) in folder.history, told
+            # The newest segment may lose its end unnoticed, as after a crash; never its beginning.
+            if recovered.damage is None and name == FIRST:
+                pytest.fail(told)
+            if recovered.damage is not None:
+                assert length < 300 or name == FIRST, told
+
+
+def test_a_truncation_is_noticed_when_a_mark_or_batch_follows_elsewhere() -> None:
+    """A hole in the middle: what follows it swears that it was synced."""
+    folder = Folder(marked=True)
+    data = folder.files[LAST]
+    for begin in range(len(data) - 200, len(data) - 64, 16):
+        holed = data[:begin] + bytes(16) + data[begin + 16 :]
+        _, recovered = reopen(MemoryFileSystem({**folder.files, LAST: holed}), TINY)
+        assert recovered.damage is not None, begin
+
+
+@pytest.mark.parametrize("name", [FIRST, LAST, "both"])
+def test_a_missing_segment_is_damage(name: str) -> None:
+    folder = Folder(marked=True)
+    gone = {FIRST, LAST} if name == "both" else {name}
+    files = {kept: data for kept, data in folder.files.items() if kept not in gone}
+    fs = MemoryFileSystem(files)
+    _, recovered = reopen(fs, TINY)
+    assert recovered.damage is not None
+    assert tuple(recovered.entries) in folder.history
+    _, again = reopen(fs, TINY)
+    assert again.damage is not None
+    assert again.entries == recovered.entries
+
+
+def snapshot_folder(*, trimmed: bool) -> tuple[dict[str, bytes], list[Entry]]:
+    fs = MemoryFileSystem()
+    storage = formed(fs, TINY)
+    append = Appender(storage)
+    append(entries(1, 8), HardState(1, 2))
+    take_snapshot(storage, meta(3))
+    append(entries(9, 20))
+    if trimmed:
+        take_snapshot(storage, meta(19), [b"one" * 9, b"", b"three"])
+        append(entries(21, 22))
+        storage.trim(19, 20)
+    else:
+        take_snapshot(storage, meta(8), [b"one" * 9, b"", b"three"])
+    return fs.files(), list(entries(1, 22 if trimmed else 20))
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_no_bit_flip_in_a_snapshot_goes_unnoticed(trimmed: bool) -> None:
+    files, log = snapshot_folder(trimmed=trimmed)
+    index = 19 if trimmed else 8
+    name = snapshot_name(index)
+    _, sound = reopen(MemoryFileSystem(files), TINY)
+    assert sound.snapshot is not None
+    assert (sound.snapshot.index, sound.entries) == (index, log[index:])
+    stride = 1 if trimmed else 5
+    for bit in range(0, len(files[name]) * 8, stride):
+        told = f"bit {bit} of {name}"
+        fs = MemoryFileSystem({**files, name: flipped(files[name], bit)})
+        storage, recovered = reopen(fs, TINY)
+        assert any(name in note for note in recovered.notes), told
+        if trimmed:
+            # The log below it is gone, and so is what it stood for: only the peers have it.
+            assert recovered.damage is not None, told
+            assert (recovered.snapshot, recovered.entries) == (None, []), told
+            assert recovered.damage.last_index_seen == 22, told
+            assert recovered.hard_state == HardState(1, 2), told
+        else:
+            # The one before still joins the log: nothing is lost.
+            assert recovered.damage is None, told
+            assert recovered.snapshot == meta(3), told
+            assert list(storage.sections(3)) == [b"one", b"two"], told
+            assert recovered.entries == log[3:], told
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_no_truncation_of_a_snapshot_goes_unnoticed(trimmed: bool) -> None:
+    files, _ = snapshot_folder(trimmed=trimmed)
+    name = snapshot_name(19 if trimmed else 8)
+    for length in range(len(files[name])):
+        fs = MemoryFileSystem({**files, name: files[name][:length]})
+        _, recovered = reopen(fs, TINY)
+        assert (recovered.damage is not None) == trimmed, length
+        assert any(name in note for note in recovered.notes), length
+
+
+def test_a_missing_snapshot_is_damage() -> None:
+    files, _ = snapshot_folder(trimmed=True)
+    del files[snapshot_name(19)]
+    fs = MemoryFileSystem(files)
+    storage, recovered = reopen(fs, TINY)
+    assert recovered.damage is not None
+    assert "missing" in recovered.damage.what
+    # The leader sends one, the log begins anew, and all is well again.
+    leader, _ = reopen(MemoryFileSystem(snapshot_folder(trimmed=True)[0]), TINY)
+    writer = storage.receive_snapshot(meta(19))
+    last, number = False, 0
+    while not last:
+        section, last = leader.read_section(19, number)
+        writer.add(section)
+        number += 1
+    writer.commit()
+    storage.reset_log(meta(19))
+    Appender(storage)(entries(20, 22))
+    storage.end_recovering()
+    storage, healed = reopen(fs, TINY)
+    assert healed.damage is None
+    assert (healed.snapshot, healed.entries) == (meta(19), list(entries(20, 22)))
+    assert list(storage.sections(19)) == [b"one" * 9, b"", b"three"]
+
+
+def test_one_damaged_copy_of_the_identity_is_mended() -> None:
+    folder = Folder(marked=False)
+    data = folder.files["identity"]
+    sound, whole = decode(data, "here")
+    assert whole
+    used = [at for at in range(len(data)) if at < len(data) - 4096 or at >= 4096]
+    for at in used:
+        for bit in range(at * 8, at * 8 + 8):
+            state, whole = decode(flipped(data, bit), "here")
+            assert state == sound
+            assert not whole
+    fs = MemoryFileSystem({**folder.files, "identity": flipped(data, 8 * 30)})
+    _, recovered = reopen(fs, TINY)
+    assert any("identity" in note for note in recovered.notes)
+    assert tuple(recovered.entries) == folder.log
+    assert fs.files()["identity"] == data
+
+
+def test_an_identity_of_which_no_copy_is_left_is_refused() -> None:
+    folder = Folder(marked=False)
+    data = folder.files["identity"]
+    bad = flipped(flipped(data, 8 * 30), 8 * (4096 + 30))
+    for files in ({**folder.files, "identity": bad}, {**folder.files, "identity": b""}):
+        with pytest.raises(DamagedFolder, match="join again"):
+            reopen(MemoryFileSystem(files), TINY)
+    without = {name: data for name, data in folder.files.items() if name != "identity"}
+    with pytest.raises(DamagedFolder, match="missing"):
+        reopen(MemoryFileSystem(without), TINY, create=True)
+
+
+def test_a_bad_sector_is_a_bad_record_and_not_the_end() -> None:
+    folder = Folder(marked=True)
+    fs = MemoryFileSystem(folder.files)
+    fs.bad_sectors[FIRST] = [(512, 1024)]
+    # A piece of 4 KiB is what is given up; so make the file's other end lie beyond it.
+    _, recovered = reopen(fs, TINY)
+    assert recovered.damage is not None
+    assert recovered.damage.file == FIRST
+    assert recovered.hard_state == folder.hard_state
+
+
+@pytest.mark.parametrize("how", ["moved within the segment", "from the other segment", "zeros", "repeated"])
+def test_records_in_the_wrong_place_are_damage(how: str) -> None:
+    folder = Folder(marked=True)
+    data = folder.files[LAST]
+    first = folder.files[FIRST]
+    changed = {
+        "moved within the segment": data[:320] + data[400:480] + data[400:],
+        "from the other segment": data[:300] + first[300:500] + data[500:],
+        "zeros": data[:300] + bytes(64) + data[364:],
+        "repeated": data[:400] + data[320:400] + data[480:],
+    }[how]
+    assert len(changed) == len(data)
+    assert changed != data
+    try:
+        _, recovered = reopen(MemoryFileSystem({**folder.files, LAST: changed}), TINY)
+    except StorageError as error:
+        pytest.fail(str(error))
+    assert recovered.damage is not None
+    assert tuple(recovered.entries) in folder.history

@@ -1,0 +1,1 @@
+"""Tests of the pure Raft core. `cluster.py` drives it; `traces/` holds scripts with their full output."""
