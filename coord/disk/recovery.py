@@ -261,22 +261,30 @@ class _LogReader:
     def _restore_hard_state(
         self, data: bytes, offset: int, limit: int, number: int, chain: int | None, before: Header | None
     ) -> Header | None:
-        """A hard state is written twice: restore the copy at ``offset`` from the other one."""
+        """A hard state is written twice: restore the copy at ``offset`` from the other one.
+
+        The padding between the copies says nothing: a copy whose header is intact is as good as whole.
+        """
         scan = self._scan
         copy: bytes | None = None
-        if before is not None and before.kind == KIND_HARD_STATE and before.detail == 0:
+        own = self._intact_header(data, offset, number)
+        if own is not None and own.kind == KIND_HARD_STATE and own.previous_crc == chain:
+            copy = data[offset : offset + HEADER_BYTES] + bytes(own.length)
+        elif before is not None and before.kind == KIND_HARD_STATE and before.detail == 0:
             copy = encode_second_copy(self._owner, before)
         elif chain is not None:
             window = data[: offset + _COPY_REACH_BYTES]
             other = next(search(window, offset + 1, self._owner, number), None)
             if other is None or other.kind != KIND_HARD_STATE or other.detail != 1:
                 return None
-            if other.offset - HEADER_BYTES - other.length != offset or other.term < scan.hard_state.term:
+            if other.offset - HEADER_BYTES - other.length != offset:
                 return None
             copy = encode_first_copy(self._owner, other, chain)
         if copy is None or offset + len(copy) > limit:
             return None
         header = unpack_header(copy)
+        if header.term < scan.hard_state.term:
+            return None
         scan.hard_state = HardState(header.term, header.vote)
         scan.repairs.append((number, offset, copy))
         scan.notes.append(
@@ -284,6 +292,12 @@ class _LogReader:
             "from the other."
         )
         return header
+
+    def _intact_header(self, data: bytes, offset: int, number: int) -> Header | None:
+        try:
+            return read_header(memoryview(data), offset, self._owner, number)
+        except BadRecord:
+            return None
 
     # Torn or damaged
 

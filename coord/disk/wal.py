@@ -87,7 +87,7 @@ class Wal:
         Raises: DiskFull, SyncFailed (unknown: the batch may or may not be found at the next start).
         """
         position, settings = self.position, self._settings
-        check(persist.number == self._last_number + 1, "batches come in order", persist.number)
+        check(persist.number > self._last_number, "batches come in order", persist.number)
         if position.end >= settings.segment_bytes:
             self.roll()
         encoder = Encoder(self._owner, position.segment, position.end, position.chain, position.synced)

@@ -120,19 +120,22 @@ def _learn_commit(state: RaftState, commit: int, commit_term: int) -> None:
             state.verified_index = commit
 
 
+def own_log_persisted(state: RaftState) -> None:
+    """A batch was synced: if more of what the leader verified is durable now, it shall know."""
+    if min(state.verified_index, state.log.persisted_index) > state.acked_index:
+        state.ack_due = True
+
+
 def acknowledge(state: RaftState) -> None:
-    """Acknowledge what is newly durable, or repeat what is, if that is due. One message, however many appends.
+    """Say what is durable, if that is due. One message, however many appends.
 
     Waits for the term to be durable too: an acknowledgement is a promise not to follow an earlier leader.
     """
-    index = min(state.verified_index, state.log.persisted_index)
-    if not state.ack_due and index <= state.acked_index:
-        return
-    if state.durable_hard_state.term != state.term or _is_installing(state):
+    if not state.ack_due or state.durable_hard_state.term != state.term or _is_installing(state):
         return
     state.ack_due = False
-    state.acked_index = index
-    send(state, state.leader, AppendReply(state.term, index, state.recovering))
+    state.acked_index = min(state.verified_index, state.log.persisted_index)
+    send(state, state.leader, AppendReply(state.term, state.acked_index, state.recovering))
 
 
 def _is_installing(state: RaftState) -> bool:

@@ -202,6 +202,8 @@ class Raft:
                 election.handle_vote_reply(state, state.member_id, own_vote)
         if state.role is Role.LEADER:
             replication.own_log_persisted(state)
+        else:
+            following.own_log_persisted(state)
 
     def compact(self, meta: SnapshotMeta, keep_from: int) -> None:
         """This member's own snapshot ``meta`` is durable: entries below ``keep_from`` may go from memory.

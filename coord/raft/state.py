@@ -170,7 +170,7 @@ class RaftState:
         self.acked_index = 0
         """Acknowledged to this leader; ``acked_index <= min(verified_index, log.persisted_index)`` when it was said."""
         self.ack_due = False
-        """The next outputs carry an acknowledgement even if it repeats the last."""
+        """An acknowledgement goes with the next outputs, once the term is durable."""
         self.incoming: IncomingSnapshot | None = None
 
         # -- LEADER: its peers -----------------------------------------------------------------------------

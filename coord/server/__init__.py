@@ -1,0 +1,1 @@
+"""The shell on trio: sockets, disks, clocks and dice around the pure replica. Kept thin; decides nothing."""

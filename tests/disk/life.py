@@ -96,9 +96,7 @@ def script() -> Iterator[Step]:
         return Step(f"receive {what[:2]}", do, [model, model._replace(snapshot=what)])
 
     def trim(snapshot_index: int, keep_from: int) -> Step:
-        return Step(
-            f"trim {keep_from}", lambda storage, _: storage.trim(snapshot_index, keep_from), [model]
-        )
+        return Step(f"trim {keep_from}", lambda storage, _: storage.trim(snapshot_index, keep_from), [model])
 
     def reset(what: SnapshotMeta) -> Step:
         return Step(
@@ -171,9 +169,7 @@ SCRIPT = list(script())
 
 def view(recovered: Recovered) -> View:
     snapshot = recovered.snapshot or NONE
-    return View(
-        recovered.identity.formed, recovered.hard_state, snapshot[:2], tuple(recovered.entries)
-    )
+    return View(recovered.identity.formed, recovered.hard_state, snapshot[:2], tuple(recovered.entries))
 
 
 def live(
@@ -185,3 +181,14 @@ def live(
     for step in steps:
         yield step
         step.do(storage, appender)
+
+
+def live_until(fs: MemoryFileSystem, ends: type[BaseException]) -> tuple[Step | None, BaseException | None]:
+    """Run the script until it raises ``ends``: the step it was in (None: not yet in any), and what was raised."""
+    current = None
+    try:
+        for step in live(fs):
+            current = step
+    except ends as end:
+        return current, end
+    return current, None

@@ -139,9 +139,7 @@ class MemoryFileSystem:
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         files = files or {}
-        self.nodes = {
-            name: Node(bytearray(data), bytearray(data)) for name, data in files.items()
-        }
+        self.nodes = {name: Node(bytearray(data), bytearray(data)) for name, data in files.items()}
         self._disk_names = dict(self.nodes)
         self._pending_names: list[tuple[str, str | None, Node | None]] = []  # name, also gone, what it means
         self.locked = False

@@ -8,7 +8,7 @@ import pytest
 from coord.disk.errors import CannotOpen
 from coord.raft.types import HardState
 from tests.disk.helpers import Appender, entry, reopen
-from tests.disk.life import SCRIPT, Model, live, sections_of, view
+from tests.disk.life import SCRIPT, Model, live, live_until, sections_of, view
 from tests.disk.memory import (
     Choice,
     MemoryFileSystem,
@@ -77,29 +77,18 @@ def test_a_power_cut_at_any_operation_loses_nothing_acknowledged(share: int) -> 
     for cut_at in range(1 + share, total + 1, 4):
         fs = MemoryFileSystem()
         fs.cut_at = cut_at
-        step = None
-        created = False
-        try:
-            for step in live(fs):
-                created = True
-        except PowerCut:
-            pass
+        step, _ = live_until(fs, PowerCut)
         may_be = [Model()] if step is None else list(step.outcomes)
         for name, choice in choices(cut_at):
             told = f"cut at operation {cut_at} ({fs.log[-1]}, {step and step.name}), {name}"
-            check_reopened(fs.power_cut(choice), may_be, told, created)
+            check_reopened(fs.power_cut(choice), may_be, told, step is not None)
 
 
 def test_a_dead_process_leaves_the_cache_and_loses_nothing() -> None:
     for cut_at in range(1, operations_of_a_life() + 1):
         fs = MemoryFileSystem()
         fs.cut_at = cut_at
-        step = None
-        try:
-            for step in live(fs):
-                pass
-        except PowerCut:
-            pass
+        step, _ = live_until(fs, PowerCut)
         fs.cut_at = None
         told = f"killed at operation {cut_at} ({fs.log[-1]})"
         check_reopened(fs, [Model()] if step is None else list(step.outcomes), told, step is not None)
@@ -123,12 +112,7 @@ def test_a_power_cut_while_opening_after_a_power_cut_loses_nothing(seed: int) ->
     for cut_at in range(1 + seed, total + 1, 3):
         fs = MemoryFileSystem()
         fs.cut_at = cut_at
-        step = None
-        try:
-            for step in live(fs):
-                pass
-        except PowerCut:
-            pass
+        step, _ = live_until(fs, PowerCut)
         if step is None:
             continue
         may_be = list(step.outcomes)

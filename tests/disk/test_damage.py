@@ -64,8 +64,7 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("marked", [False, True])
-@pytest.mark.parametrize("name", [FIRST, LAST])
+@pytest.mark.parametrize(("name", "marked"), [(FIRST, False), (LAST, False), (LAST, True)])
 def test_no_bit_flip_in_the_log_goes_unnoticed(name: str, marked: bool) -> None:
     folder = Folder(marked=marked)
     data = folder.files[name]
@@ -149,7 +148,7 @@ def test_a_truncation_is_noticed_when_a_mark_or_batch_follows_elsewhere() -> Non
     """A hole in the middle: what follows it swears that it was synced."""
     folder = Folder(marked=True)
     data = folder.files[LAST]
-    for begin in range(len(data) - 200, len(data) - 64, 16):
+    for begin in range(len(data) - 200, len(data) - 64 - 16, 16):
         holed = data[:begin] + bytes(16) + data[begin + 16 :]
         _, recovered = reopen(MemoryFileSystem({**folder.files, LAST: holed}), TINY)
         assert recovered.damage is not None, begin
@@ -175,20 +174,19 @@ def snapshot_folder(*, trimmed: bool) -> tuple[dict[str, bytes], list[Entry]]:
     append = Appender(storage)
     append(entries(1, 8), HardState(1, 2))
     take_snapshot(storage, meta(3))
-    append(entries(9, 20))
+    append(entries(9, 18))
+    append(entries(19, 22))
+    take_snapshot(storage, meta(19), [b"one" * 9, b"", b"three"])
     if trimmed:
-        take_snapshot(storage, meta(19), [b"one" * 9, b"", b"three"])
-        append(entries(21, 22))
-        storage.trim(19, 20)
-    else:
-        take_snapshot(storage, meta(8), [b"one" * 9, b"", b"three"])
-    return fs.files(), list(entries(1, 22 if trimmed else 20))
+        storage.trim(19, 19)
+        assert FIRST not in fs.names()
+    return fs.files(), list(entries(1, 22))
 
 
 @pytest.mark.parametrize("trimmed", [False, True])
 def test_no_bit_flip_in_a_snapshot_goes_unnoticed(trimmed: bool) -> None:
     files, log = snapshot_folder(trimmed=trimmed)
-    index = 19 if trimmed else 8
+    index = 19
     name = snapshot_name(index)
     _, sound = reopen(MemoryFileSystem(files), TINY)
     assert sound.snapshot is not None
@@ -216,7 +214,7 @@ def test_no_bit_flip_in_a_snapshot_goes_unnoticed(trimmed: bool) -> None:
 @pytest.mark.parametrize("trimmed", [False, True])
 def test_no_truncation_of_a_snapshot_goes_unnoticed(trimmed: bool) -> None:
     files, _ = snapshot_folder(trimmed=trimmed)
-    name = snapshot_name(19 if trimmed else 8)
+    name = snapshot_name(19)
     for length in range(len(files[name])):
         fs = MemoryFileSystem({**files, name: files[name][:length]})
         _, recovered = reopen(fs, TINY)

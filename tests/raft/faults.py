@@ -112,7 +112,7 @@ class Faults:
         return len(ends) == 1 and not any(cluster.members[i].recovering for i in belonging)
 
     def choose_core(self) -> list[int] | None:
-        """Members that are a quorum of every configuration that any member may still go by; None if too few are sound."""
+        """A quorum of every configuration that any member may still go by; None if too few are sound."""
         cluster = self.cluster
         for member_id in self.ids:
             if cluster.members[member_id].raft is None:

@@ -1,0 +1,121 @@
+"""``coord dev``: a three-member cluster on this machine, for trying things out; what ``make run`` runs."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import trio
+import typer
+
+from coord.cli.exits import STORAGE, USAGE
+
+MEMBERS: Final = 3
+STOP_S: Final = 10.0
+RESTART_FIRST_S: Final = 0.2
+RESTART_MAX_S: Final = 5.0
+STEADY_S: Final = 10.0
+"""A member that ran for so long is restarted at once when it dies."""
+
+
+def dev(
+    data: Annotated[Path, typer.Option(help="The folder of the members' data folders.")] = Path("coord-run"),
+    port: Annotated[
+        int, typer.Option(help="The first client port; the others follow.", min=1, max=65500)
+    ] = 4711,
+) -> None:
+    """Run three members on 127.0.0.1 until Ctrl-C; a member that dies is restarted."""
+    try:
+        trio.run(_supervise, data, port)
+    except* _CannotRun as group:
+        typer.echo(f"coord dev: {group.exceptions[0]}", err=True)
+        raise typer.Exit(USAGE) from None
+
+
+class _CannotRun(Exception):
+    """Restarting would not help."""
+
+
+async def _supervise(data: Path, port: int) -> None:
+    members = ",".join(f"{number}=127.0.0.1:{port + number - 1}" for number in range(1, MEMBERS + 1))
+    endpoints = [f"127.0.0.1:{port + number}" for number in range(MEMBERS)]
+    typer.echo(f"three members on {', '.join(endpoints)}; data in {data}/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        up: dict[int, float] = {}
+        for number in range(1, MEMBERS + 1):
+            command = [
+                *(sys.executable, "-m", "coord", "serve", "--member", str(number), "--members", members),
+                *("--data", str(data / f"member-{number}"), "--quiet"),
+            ]
+            nursery.start_soon(_keep_running, number, command, up)
+        nursery.start_soon(_announce, endpoints)
+    typer.echo("stopped; the data stays, and the next run finds it again")
+
+
+async def _announce(endpoints: list[str]) -> None:
+    """Say what to do next, once the cluster does it."""
+    started = time.monotonic()
+    for endpoint in endpoints:
+        host, _, port = endpoint.rpartition(":")
+        while True:
+            try:
+                await (await trio.open_tcp_stream(host, int(port))).aclose()
+                break
+            except OSError:
+                await trio.sleep(0.05)  # it is starting: nothing tells us but trying
+    typer.echo(f"up after {time.monotonic() - started:.1f} s. In another terminal, try:")
+    for line in (
+        ".venv/bin/coord status",
+        ".venv/bin/coord create /hello world",
+        ".venv/bin/coord get /hello",
+        ".venv/bin/coord watch / --subtree",
+    ):
+        typer.echo(f"    {line}")
+    typer.echo("Ctrl-C here stops all three.")
+
+
+async def _keep_running(number: int, command: list[str], up: dict[int, float]) -> None:
+    pause_s = RESTART_FIRST_S
+    while True:
+        started = time.monotonic()
+        # A group of its own: Ctrl-C reaches the supervisor only, which then stops the members in order.
+        process = await trio.lowlevel.open_process(command, start_new_session=True, stdin=subprocess.DEVNULL)
+        try:
+            code = await process.wait()
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await _stop(process)
+            raise
+        if time.monotonic() - started > STEADY_S:
+            pause_s = RESTART_FIRST_S
+        elif code in (USAGE, STORAGE):
+            raise _CannotRun(f"member {number} cannot run; the line above says why")
+        typer.echo(f"member {number} {_how(code)}; restarting it in {pause_s:.1f} s")
+        await trio.sleep(pause_s)
+        pause_s = min(pause_s * 2, RESTART_MAX_S)
+
+
+async def _stop(process: trio.Process) -> None:
+    process.terminate()
+    with trio.move_on_after(STOP_S):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            typer.echo("stopping")
+            scope.cancel()
+            return

@@ -1,0 +1,40 @@
+"""Exit codes, for scripts, and how an error becomes one."""
+
+from typing import Final
+
+from coord.api.errors import (
+    Conflict,
+    CoordError,
+    DeadlineExceeded,
+    Disconnected,
+    Exists,
+    NotEmpty,
+    NotFound,
+    Overloaded,
+    SessionEnded,
+    Unavailable,
+)
+
+OK: Final = 0
+FAILED: Final = 1
+"""Anything without a code of its own."""
+USAGE: Final = 2
+"""The command line, or the configuration, is wrong."""
+NOT_FOUND: Final = 3
+CONFLICT: Final = 4
+"""The state is another than the one asked for: version, revision, exists already, not empty."""
+UNAVAILABLE: Final = 5
+"""No member answered, no quorum, or not in time. Trying again may help."""
+STORAGE: Final = 6
+"""A data folder that cannot be used."""
+
+
+def exit_code(error: CoordError) -> int:
+    """The exit code that tells a script what ``error`` was."""
+    if isinstance(error, NotFound):
+        return NOT_FOUND
+    if isinstance(error, Conflict | Exists | NotEmpty):
+        return CONFLICT
+    if isinstance(error, Unavailable | Overloaded | Disconnected | DeadlineExceeded | SessionEnded):
+        return UNAVAILABLE
+    return FAILED

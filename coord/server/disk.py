@@ -1,0 +1,219 @@
+"""The disk's tasks: the writer owns the log, one synced batch in flight while the next gathers; a second
+task does what takes long and need not be soon (snapshots), so that it never stands before a sync.
+
+All of it runs in threads. A failure of the log ends the process (:class:`~coord.disk.errors.SyncFailed`,
+:class:`~coord.disk.errors.DiskFull`); a failure of a snapshot costs that snapshot.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from coord.disk.errors import SnapshotRefused, StorageError
+from coord.disk.snapshot import SnapshotWriter
+from coord.disk.storage import Storage
+from coord.raft.types import Persist, SnapshotMeta
+from coord.replica.inputs import (
+    Input,
+    Persisted,
+    SectionLoaded,
+    SectionStored,
+    SnapshotRejected,
+    SnapshotSaved,
+    SnapshotSectionSaved,
+    SnapshotStored,
+)
+
+MERGE_BYTES: Final = 8 * 1024 * 1024
+"""Batches that gathered during a sync are written as one, up to this size."""
+
+MARK_TICKS: Final = 2
+"""After so long without a batch, the evidence that the last one was synced is written (see coord/disk)."""
+
+
+class DiskTasks:
+    """Does what the driver asks of the disk; answers with inputs, in order."""
+
+    def __init__(
+        self, storage: Storage, put: Callable[[Input], None], complain: Callable[[str], None]
+    ) -> None:
+        self._storage = storage
+        self._put = put
+        self._complain = complain
+        self._batches: deque[Persist | Callable[[], None]] = deque()
+        self._batches_arrived = trio.lowlevel.ParkingLot()
+        self._jobs: deque[Callable[[], Input | None]] = deque()
+        self._jobs_arrived = trio.lowlevel.ParkingLot()
+        self._writing = False
+        self._unmarked_ticks = -1  # ticks since the last batch; -1: nothing to mark
+        self._saving: SnapshotWriter | None = None
+        self._saving_failed = False
+        self._receiving: SnapshotWriter | None = None
+        self._sending: dict[int, int] = {}  # peer -> index of the snapshot being sent to it
+
+    # --- what the driver asks -------------------------------------------------------------------
+
+    def persist(self, batch: Persist) -> None:
+        self._in_order(batch)
+
+    def end_recovering(self) -> None:
+        self._in_order(self._storage.end_recovering)
+
+    def load_section(self, peer: int, snapshot_index: int, section: int) -> None:
+        self._sending[peer] = snapshot_index
+        self._later(lambda: self._load_section(peer, snapshot_index, section))
+
+    def store_section(self, meta: SnapshotMeta, section: int, data: bytes, last: bool) -> None:
+        self._later(lambda: self._store_section(meta, section, data, last))
+
+    def begin_snapshot(self, meta: SnapshotMeta) -> None:
+        self._later(lambda: self._begin_snapshot(meta))
+
+    def add_snapshot_section(self, data: bytes) -> None:
+        self._later(lambda: self._add_snapshot_section(data))
+
+    def end_snapshot(self) -> None:
+        self._later(self._end_snapshot)
+
+    def trim(self, snapshot_index: int, keep_from_index: int) -> None:
+        self._later(lambda: self._trim(snapshot_index, keep_from_index))
+
+    def tick(self) -> None:
+        if self._unmarked_ticks >= 0 and not self._writing and not self._batches:
+            self._unmarked_ticks += 1
+            if self._unmarked_ticks > MARK_TICKS:
+                self._unmarked_ticks = -1
+                self._in_order(self._storage.mark_synced)
+
+    # --- the tasks ------------------------------------------------------------------------------
+
+    async def run_writer(self) -> None:
+        """Write and sync batches until cancelled. Raises :class:`StorageError` when the log fails."""
+        while True:
+            if not self._batches:
+                await self._batches_arrived.park()
+                continue
+            work = self._batches.popleft()
+            self._writing = True
+            if isinstance(work, Persist):
+                merged, numbers = self._merge(work)
+                await trio.to_thread.run_sync(self._storage.append, merged)
+                self._unmarked_ticks = 0
+                for number in numbers:
+                    self._put(Persisted(number))
+            else:
+                await trio.to_thread.run_sync(work)
+            self._writing = False
+
+    async def run_jobs(self) -> None:
+        """Do the slow work, in order, until cancelled."""
+        while True:
+            if not self._jobs:
+                await self._jobs_arrived.park()
+                continue
+            answer = await trio.to_thread.run_sync(self._jobs.popleft())
+            if answer is not None:
+                self._put(answer)
+
+    def _in_order(self, work: Persist | Callable[[], None]) -> None:
+        self._batches.append(work)
+        if self._batches_arrived:
+            self._batches_arrived.unpark()
+
+    def _later(self, job: Callable[[], Input | None]) -> None:
+        self._jobs.append(job)
+        if self._jobs_arrived:
+            self._jobs_arrived.unpark()
+
+    def _merge(self, first: Persist) -> tuple[Persist, list[int]]:
+        """``first`` and the batches behind it, as one, as far as that changes nothing but the number of syncs."""
+        numbers = [first.number]
+        hard_state, entries = first.hard_state, list(first.entries)
+        size = sum(len(entry.data) for entry in entries)
+        while self._batches and size < MERGE_BYTES:
+            following = self._batches[0]
+            if not isinstance(following, Persist):
+                break
+            if following.entries and entries and following.entries[0].index != entries[-1].index + 1:
+                break  # it takes entries back: that order must stay visible
+            self._batches.popleft()
+            hard_state = following.hard_state or hard_state
+            entries += following.entries
+            size += sum(len(entry.data) for entry in following.entries)
+            numbers.append(following.number)
+        return Persist(numbers[-1], hard_state, tuple(entries)), numbers
+
+    # --- jobs, each in the thread ---------------------------------------------------------------
+
+    def _load_section(self, peer: int, snapshot_index: int, section: int) -> Input:
+        try:
+            data, last = self._storage.read_section(snapshot_index, section)
+        except StorageError as error:
+            self._complain(f"cannot send snapshot {snapshot_index} to member {peer}: {error}")
+            return SectionLoaded(peer, snapshot_index, section, None, False)
+        return SectionLoaded(peer, snapshot_index, section, data, last)
+
+    def _store_section(self, meta: SnapshotMeta, section: int, data: bytes, last: bool) -> Input | None:
+        try:
+            if section == 0:
+                if self._receiving is not None:
+                    self._receiving.abandon()
+                self._receiving = self._storage.receive_snapshot(meta)
+            writer = self._receiving
+            if writer is None or writer.meta != meta:
+                return SnapshotRejected(meta)
+            writer.add(data)
+            if not last:
+                return SectionStored(meta, section)
+            writer.commit()
+            self._receiving = None
+            # The log on disk begins anew before Raft is told, so before any entry that follows the snapshot: in the
+            # writer's order. (While a snapshot is being installed, Raft appends nothing.)
+            trio.from_thread.run_sync(self._in_order, lambda: self._reset_log(meta))
+        except StorageError as error:
+            self._complain(f"the snapshot that the leader sent cannot be taken: {error}")
+            if self._receiving is not None and not isinstance(error, SnapshotRefused):
+                self._receiving.abandon()
+            self._receiving = None
+            return SnapshotRejected(meta)
+        return None
+
+    def _reset_log(self, meta: SnapshotMeta) -> None:
+        self._storage.reset_log(meta)
+        trio.from_thread.run_sync(self._put, SnapshotStored(meta))
+
+    def _begin_snapshot(self, meta: SnapshotMeta) -> None:
+        self._saving_failed = False
+        self._attempt(lambda: setattr(self, "_saving", self._storage.begin_snapshot(meta)))
+
+    def _add_snapshot_section(self, data: bytes) -> Input:
+        writer = self._saving
+        if writer is not None:
+            self._attempt(lambda: writer.add(data))
+        return SnapshotSectionSaved()
+
+    def _end_snapshot(self) -> Input:
+        writer, self._saving = self._saving, None
+        index = -1
+        if writer is not None and not self._saving_failed:
+            index = writer.meta.index
+            self._attempt(writer.commit)
+        return SnapshotSaved(index, not self._saving_failed)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """Part of saving a snapshot. When it fails, the log only grows longer: the next try comes."""
+        if self._saving_failed:
+            return
+        try:
+            work()
+        except StorageError as error:
+            self._saving_failed = True
+            if self._saving is not None:
+                self._saving.abandon()
+            self._complain(f"saving a snapshot failed: {error}")
+
+    def _trim(self, snapshot_index: int, keep_from_index: int) -> None:
+        self._storage.trim(snapshot_index, keep_from_index, keep_snapshots=tuple(self._sending.values()))
+        self._sending.clear()

@@ -1,0 +1,117 @@
+"""The driver: the one task that owns the replica. It never waits for a disk or a socket.
+
+Inputs gather while a step runs; the next step takes them all. Its inbox is bounded by its sources: a
+client's requests in flight, what each peer's connection reads at a time, one answer for each thing asked
+of the disk.
+"""
+
+import time
+from typing import Protocol
+
+import trio
+
+from coord.raft.types import Persist, SnapshotMeta
+from coord.replica.inputs import ClientOutput, Input, Tick
+from coord.replica.replica import Replica
+from coord.wire.peer_frames import PeerMessage
+
+
+class Peers(Protocol):
+    def send(self, peer: int, messages: list[PeerMessage]) -> None: ...
+
+
+class Clients(Protocol):
+    def send(self, output: ClientOutput) -> None: ...
+
+
+class DiskWork(Protocol):
+    """What the disk is asked to do; each answer comes back as an input. None of these waits."""
+
+    def persist(self, batch: Persist) -> None: ...
+    def load_section(self, peer: int, snapshot_index: int, section: int) -> None: ...
+    def store_section(self, meta: SnapshotMeta, section: int, data: bytes, last: bool) -> None: ...
+    def begin_snapshot(self, meta: SnapshotMeta) -> None: ...
+    def add_snapshot_section(self, data: bytes) -> None: ...
+    def end_snapshot(self) -> None: ...
+    def trim(self, snapshot_index: int, keep_from_index: int) -> None: ...
+    def end_recovering(self) -> None: ...
+    def tick(self) -> None: ...
+
+
+class Driver:
+    """Inputs in, outputs out. ``put`` is called from other tasks of the same thread; it never waits."""
+
+    def __init__(self, replica: Replica, tick_ms: int) -> None:
+        self.replica = replica
+        self._tick_ms = tick_ms
+        self._inbox: list[Input] = []
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._next_tick_ms = 0
+        self.steps = 0
+
+    def put(self, given: Input) -> None:
+        """Have ``given`` taken by the next step."""
+        self._inbox.append(given)
+        if self._arrived:
+            self._arrived.unpark()
+
+    async def run(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
+        """Drive until cancelled."""
+        self._next_tick_ms = _now_ms() + self._tick_ms
+        while True:
+            await self._wait()
+            inputs, self._inbox = self._inbox, []
+            now_ms = _now_ms()
+            if now_ms >= self._next_tick_ms:
+                # However many were missed: this process was not running then, and has not read its sockets since.
+                # Counting them all would depose a leader whose heartbeats wait there.
+                inputs.append(Tick())
+                disk.tick()
+                self._next_tick_ms = max(self._next_tick_ms + self._tick_ms, now_ms)
+            self.replica.step(now_ms, time.time_ns() // 1_000_000, inputs)
+            self.steps += 1
+            self._do(peers, clients, disk)
+
+    async def _wait(self) -> None:
+        """Until something arrived or a tick is due; in any case let the readers run, so that more gathers."""
+        if self._inbox:
+            await trio.lowlevel.checkpoint()
+            return
+        wait_ms = self._next_tick_ms - _now_ms()
+        if wait_ms <= 0:
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(wait_ms / 1000):
+            await self._arrived.park()
+
+    def _do(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
+        outputs = self.replica.take_outputs()
+        # First what others wait for; the leader's own sync runs while its appends travel.
+        if outputs.messages:
+            by_peer: dict[int, list[PeerMessage]] = {}
+            for peer, message in outputs.messages:
+                by_peer.setdefault(peer, []).append(message)
+            for peer, messages in by_peer.items():
+                peers.send(peer, messages)
+        for batch in outputs.persists:
+            disk.persist(batch)
+        for output in outputs.clients:
+            clients.send(output)
+        for wanted in outputs.sections_wanted:
+            disk.load_section(*wanted)
+        for received in outputs.sections_received:
+            disk.store_section(*received)
+        if outputs.snapshot_begun is not None:
+            disk.begin_snapshot(outputs.snapshot_begun)
+        for section in outputs.snapshot_sections:
+            disk.add_snapshot_section(section)
+        if outputs.snapshot_ended:
+            disk.end_snapshot()
+        if outputs.trim is not None:
+            disk.trim(*outputs.trim)
+        if outputs.recovered:
+            disk.end_recovering()
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
