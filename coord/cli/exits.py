@@ -38,3 +38,11 @@ def exit_code(error: CoordError) -> int:
     if isinstance(error, Unavailable | Overloaded | Disconnected | DeadlineExceeded | SessionEnded):
         return UNAVAILABLE
     return FAILED
+
+
+def first_error(group: BaseExceptionGroup[CoordError]) -> CoordError:
+    """The first of errors that happened together: one line is what a person can use."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, CoordError) else CoordError(str(error))

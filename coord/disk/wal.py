@@ -84,6 +84,8 @@ class Wal:
     def append(self, persist: Persist) -> None:
         """Write one batch and sync it. When this returns, the batch is on the disk.
 
+        Numbers only grow: the writer may join waiting batches into one, which has the last one's number.
+
         Raises: DiskFull, SyncFailed (unknown: the batch may or may not be found at the next start).
         """
         position, settings = self.position, self._settings

@@ -9,8 +9,8 @@ Who may disturb whom:
   for members that were removed and do not know it, §4.2.3), and does not even take over the candidate's term;
   unless the leader itself asked for the election (``forced``).
 - A member that is not a voter in its own configuration does not campaign (but see :func:`may_campaign`). It does
-  vote when asked: it may have been made a voter by entries that it has not received, and without its vote those might never be
-  committed.
+  vote when asked: it may have been made a voter by entries that it has not received, and without its vote those
+  might never be committed.
 
 Why a candidate's requests wait for the disk like its vote does:
 

@@ -131,7 +131,7 @@ class SnapshotSection(NamedTuple):
 
 
 class SnapshotWanted(NamedTuple):
-    """All sections before ``section`` are stored: send that one. Section 0: the sender knows nothing of this transfer."""
+    """All sections before ``section`` are stored: send that one. 0: the sender knows of no such transfer."""
 
     term: int
     snapshot_index: int

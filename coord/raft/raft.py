@@ -208,6 +208,7 @@ class Raft:
     def compact(self, meta: SnapshotMeta, keep_from: int) -> None:
         """This member's own snapshot ``meta`` is durable: entries below ``keep_from`` may go from memory.
 
+        It became durable only after all batches that were handed out before its last entry was applied (README.md).
         Some more may be kept, for a peer that is getting a snapshot now.
         """
         state = self._state

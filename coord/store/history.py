@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 from coord.api.events import Change, Revision
 
+CHANGE_BYTES = 150
+"""What one change costs besides its path and value, about."""
+
 _TRIM_SLACK = 1024
 """Dropped revisions are cut from the list's front in lots: each cut moves the whole list."""
 
@@ -34,12 +37,17 @@ class History:
 
     def append(self, revision: Revision) -> None:
         """Add the next revision; the oldest go when the bounds are met."""
-        self._revisions.append(revision)
+        revisions = self._revisions
+        revisions.append(revision)
         self._bytes += _weight(revision[3])
-        while len(self) > self.revisions_max or (self._bytes > self.bytes_max and len(self) > 1):
-            self._bytes -= _weight(self._revisions[self._dropped][3])
+        kept = len(revisions) - self._dropped
+        if kept <= self.revisions_max and self._bytes <= self.bytes_max:
+            return
+        while kept > self.revisions_max or (self._bytes > self.bytes_max and kept > 1):
+            self._bytes -= _weight(revisions[self._dropped][3])
             self._dropped += 1
             self.first_revision += 1
+            kept -= 1
         if self._dropped > _TRIM_SLACK and self._dropped * 2 > len(self._revisions):
             del self._revisions[: self._dropped]
             self._dropped = 0
@@ -57,5 +65,22 @@ class History:
             self.append(revision)
 
 
+def within(revisions: list[Revision], bytes_max: int, newest: bool) -> list[Revision]:
+    """As many of ``revisions`` as fit into ``bytes_max``, one at least; from their end if ``newest``."""
+    size, count = 0, 0
+    for revision in reversed(revisions) if newest else revisions:
+        size += _weight(revision[3])
+        if size > bytes_max and count:
+            break
+        count += 1
+    return revisions[len(revisions) - count :] if newest else revisions[:count]
+
+
 def _weight(changes: tuple[Change, ...]) -> int:
-    return sum(len(value) + len(path) + 150 if value else len(path) + 150 for _, path, value, *_ in changes)
+    total = 0
+    for change in changes:
+        value = change[2]
+        total += CHANGE_BYTES + len(change[1])
+        if value:
+            total += len(value)
+    return total

@@ -10,7 +10,6 @@ counts as confirmed, so that its retry is told ``reply_forgotten`` rather than r
 """
 
 from coord.api.commands import Reply
-from coord.api.errors import ReplyForgotten
 from coord.limits import StoreLimits
 
 
@@ -60,14 +59,8 @@ class Session:
                     self.reply_bytes -= reply_weight(reply)
         else:
             # Ids may be far apart: reads take ids too.
-            self.replies = {request: reply for request, reply in replies.items() if request > confirmed}
-            self.reply_bytes = sum(reply_weight(reply) for reply in self.replies.values())
-
-    def recall(self, request: int) -> Reply | None:
-        """The reply that ``request`` already got, ``None`` when it is new. Raises :class:`ReplyForgotten`."""
-        if request <= self.confirmed:
-            raise ReplyForgotten(f"request {request} was answered before, and its reply is no longer kept")
-        return self.replies.get(request)
+            for request in [request for request in replies if request <= confirmed]:
+                self.reply_bytes -= reply_weight(replies.pop(request))
 
     def restore(self, reply: Reply) -> None:
         """Put back a reply that a snapshot kept."""
@@ -87,15 +80,18 @@ class Session:
 
 
 def reply_weight(reply: Reply) -> int:
-    """The bytes of values within a reply: only what a multi read can be large."""
+    """About the bytes of a reply: only what a multi read can be large."""
     result = reply[4]
     return weight(result) if type(result) in (list, tuple) else 0
 
 
 def weight(value: object) -> int:
-    """The bytes of the values within a result row."""
-    if isinstance(value, bytes):
+    """About the bytes of a result row on the wire.
+
+    Names and numbers count as well as values: a multi may hold thousands of listings, without a single value.
+    """
+    if isinstance(value, bytes | str):
         return len(value)
     if isinstance(value, list | tuple):
-        return sum(weight(each) for each in value)
+        return len(value) + sum([weight(each) for each in value])
     return 0

@@ -17,7 +17,7 @@ from coord.api.checks import check
 from coord.api.events import Revision
 from coord.api.paths import ROOT
 from coord.limits import MemberLimits, StoreLimits, limit_names
-from coord.store.sessions import Session
+from coord.store.sessions import Session, weight
 from coord.store.store import Store
 from coord.store.znode import ZNODE_FIELDS, Znode
 
@@ -200,7 +200,7 @@ def _session_row(session: Session) -> list[Any]:
 
 
 def _session_weight(row: list[Any]) -> int:
-    return 200 + 40 * len(row[7])
+    return 200 + 40 * len(row[7]) + weight(row[7])
 
 
 def _revision_weight(revision: Revision) -> int:

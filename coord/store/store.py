@@ -24,7 +24,7 @@ from coord.api.errors import OK, CoordError, LimitExceeded, ReplyForgotten, Sess
 from coord.api.events import Reason, Revision
 from coord.api.ops import LOG, SESSIONS, Row
 from coord.limits import MemberLimits, StoreLimits, limit_names
-from coord.store.history import History
+from coord.store.history import History, within
 from coord.store.reads import READERS
 from coord.store.sessions import Session
 from coord.store.tree import Tree
@@ -117,9 +117,12 @@ class Store:
             return reader(self.tree, op, limits.list_page_bytes)
         if code == LOG:
             _, first, limit = op
-            if first is None:
+            newest = first is None
+            if newest:
                 first = max(self.history.last_revision - limit + 1, 0)
-            return (self.history.first_revision, self.history.since(first, limit))
+            found = self.history.since(first, limit)
+            # All of the history may be more than a frame to a client can hold.
+            return (self.history.first_revision, within(found, limits.list_page_bytes, newest))
         check(code == SESSIONS, "a read's op is known", code)
         return self._list_sessions(op)
 
@@ -152,14 +155,13 @@ class Store:
         draft.session = session_id
         replies: list[Reply] = []
         limits = self.limits
+        kept = session.replies
         for request, op in requests:
-            try:
-                known = session.recall(request)
-            except ReplyForgotten as error:
-                replies.append(_refusal(request, error, self.revision, index))
+            if request in kept:
+                replies.append(kept[request])  # a retry: the first answer, and nothing else happens
                 continue
-            if known is not None:
-                replies.append(known)
+            if request <= session.confirmed:
+                replies.append(_refusal(request, _forgotten(request), self.revision, index))
                 continue
             draft.request = request
             revision = draft.revision = self.revision + 1
@@ -258,6 +260,10 @@ class Store:
                 )
             )
         return (page, len(found) > limit)
+
+
+def _forgotten(request: int) -> ReplyForgotten:
+    return ReplyForgotten(f"request {request} was answered before, and its reply is no longer kept")
 
 
 def _refusal(request: int, error: CoordError, revision: int, index: int) -> Reply:

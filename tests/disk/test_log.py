@@ -169,7 +169,7 @@ def test_writing_nonsense_is_refused_before_it_reaches_the_disk() -> None:
     before = fs.files()
     for wrong in (
         Persist(1, None, entries(4, 4)),  # a number twice
-        Persist(3, None, entries(4, 4)),  # a number left out
+        Persist(0, None, entries(4, 4)),
         Persist(2, None, entries(5, 5)),  # a gap
         Persist(2, None, (entry(4), entry(6))),
         Persist(2, None, (entry(4, 2), entry(5, 1))),  # a term that goes back
@@ -180,7 +180,7 @@ def test_writing_nonsense_is_refused_before_it_reaches_the_disk() -> None:
         with pytest.raises(InvariantViolation):
             storage.append(wrong)
     assert fs.files() == before
-    storage.append(Persist(2, None, entries(4, 4)))
+    storage.append(Persist(5, None, entries(4, 4)))  # batches 2 to 5, joined
 
 
 def test_before_the_cluster_id_is_known_there_is_no_log() -> None:

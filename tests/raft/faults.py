@@ -33,9 +33,10 @@ class Faults:
         self.cluster = Cluster(voters, learners, outside, settings, seed)
         self.ids = list(self.cluster.members)
         self.wiped: dict[int, bool] = {}
+        self.paused = 0
         self.proposals = 0
         self.reads = 0
-        drawn = [
+        drawn: list[tuple[Callable[[], None], float]] = [
             (self.deliver, 30),
             (self.deliver_some, 8),
             (self.tick, 12),
@@ -49,6 +50,9 @@ class Faults:
             (self.crash, dice.choice([0, 1, 2])),
             (self.crash_after_election, dice.choice([0, 4])),
             (self.start, 4),
+            (self.pause, dice.choice([0, 3])),
+            (self.resume, 1),
+            (self.pause_for_long, dice.choice([0, 0.5])),
             (self.cut, dice.choice([0, 1, 3])),
             (self.heal, 2),
             (self.transfer, dice.choice([0, 1, 3])),
@@ -142,12 +146,42 @@ class Faults:
     # -- what happens ---------------------------------------------------------------------------------------
 
     def any_live(self) -> int:
-        live = self.cluster.live()
+        live = [i for i in self.cluster.live() if i != self.paused]
         return self.dice.choice(live) if live else 0
 
     def any_leader(self) -> int:
-        leaders = self.cluster.leaders()
+        leaders = [i for i in self.cluster.leaders() if i != self.paused]
         return self.dice.choice(leaders) if leaders else 0
+
+    def pause(self) -> None:
+        """One member stands still, most likely a leader: what it is sent waits for it, also answers to itself."""
+        if not self.paused:
+            self.paused = self.any_leader() or self.any_live()
+
+    def pause_for_long(self) -> None:
+        """Long enough for the others to elect another and go on, without faults of their own."""
+        self.paused = self.any_leader()
+        if not self.paused:
+            return
+        for _ in range(3 * self.cluster.settings.election_ticks):
+            self.tick_all()
+            for letter in [letter for letter in self.cluster.network if letter[1] != self.paused]:
+                self.cluster.deliver(self.cluster.network.index(letter))
+                self.cluster.pump(letter[1])
+            for member_id in self.cluster.live():
+                if member_id != self.paused:
+                    self.cluster.sync(member_id)
+                    self.cluster.pump(member_id)
+            self.propose()
+        self.resume()
+
+    def resume(self) -> None:
+        """A leader that was paused does not know it. First it is asked for a read, then all that waited comes in."""
+        member_id, self.paused = self.paused, 0
+        if member_id in self.cluster.leaders():
+            self.read_at(member_id)
+        if member_id in self.cluster.live():
+            self.gulp(member_id)
 
     def deliver(self) -> None:
         for _ in range(4):
@@ -155,12 +189,15 @@ class Faults:
             if network:
                 position = 0 if self.in_order else self.dice.randrange(len(network))
                 to = network[position][1]
-                self.cluster.deliver(position)
-                self.cluster.pump(to)
+                if to != self.paused:
+                    self.cluster.deliver(position)
+                    self.cluster.pump(to)
 
     def deliver_some(self) -> None:
         """All that waits for one member, in one gulp: as after a pause."""
-        to = self.any_live()
+        self.gulp(self.any_live())
+
+    def gulp(self, to: int) -> None:
         position = 0
         while position < len(self.cluster.network):
             if self.cluster.network[position][1] == to:
@@ -177,7 +214,8 @@ class Faults:
 
     def tick_all(self) -> None:
         for member_id in self.cluster.live():
-            self.cluster.tick(member_id)
+            if member_id != self.paused:
+                self.cluster.tick(member_id)
 
     def sync(self) -> None:
         member_id = self.any_live()
@@ -202,10 +240,13 @@ class Faults:
     def read(self) -> None:
         leader = self.any_leader()
         if leader:
-            self.reads += 1
-            self.cluster.ghosts.read_asked(self.reads)
-            check(self.cluster.up(leader).read_index(self.reads), "a leader takes reads")
-            self.cluster.pump(leader)
+            self.read_at(leader)
+
+    def read_at(self, leader: int) -> None:
+        self.reads += 1
+        self.cluster.ghosts.read_asked(self.reads)
+        check(self.cluster.up(leader).read_index(self.reads), "a leader takes reads")
+        self.cluster.pump(leader)
 
     def lose(self) -> None:
         if self.cluster.network:

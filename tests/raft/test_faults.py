@@ -24,15 +24,8 @@ def test_safe_under_faults_and_live_after_them(first_seed: int) -> None:
 def test_the_runs_are_not_idle() -> None:
     """What the faults are for does happen: a quiet generator would prove nothing."""
     seen: dict[str, int] = {}
-    wanted = (
-        "TimeoutNow",
-        "AppendRefused",
-        "installs the snapshot",
-        "has recovered",
-        "may read",
-        "refuses read",
-    )
-    wanted += ("configuration", "(lost)", "SnapshotWanted", "term 5")
+    wanted = ["TimeoutNow", "AppendRefused", "installs the snapshot", "has recovered", "may read"]
+    wanted += ["refuses read", "configuration", "(lost)", "SnapshotWanted", "term 5"]
     for seed in range(120):
         run = Faults(seed)
         run.run()

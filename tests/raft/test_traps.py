@@ -6,6 +6,7 @@ from coord.api.checks import InvariantViolation
 from coord.raft.configuration import encode_configuration
 from coord.raft.messages import (
     Append,
+    AppendRefused,
     AppendReply,
     Commit,
     Heartbeat,
@@ -206,10 +207,10 @@ def test_a_sole_voter_leads_only_when_its_vote_is_on_disk() -> None:
     raft = lone(configuration=Configuration((1,)))
     raft.tick()
     outputs = raft.take_outputs()
-    assert raft.role is Role.CANDIDATE
+    assert raft.status().role == "candidate"
     assert outputs.persist is not None
     raft.persisted(outputs.persist.number)
-    assert raft.role is Role.LEADER
+    assert raft.status().role == "leader"
 
 
 def test_an_acknowledgement_waits_for_the_disk() -> None:
@@ -220,6 +221,18 @@ def test_an_acknowledgement_waits_for_the_disk() -> None:
     assert outputs.persist is not None
     raft.persisted(outputs.persist.number)
     assert raft.take_outputs().messages == [(2, AppendReply(1, 1, False))]
+
+
+def test_an_acknowledgement_goes_as_far_as_the_disk() -> None:
+    raft = lone()
+    raft.step(2, Append(1, 0, 0, 0, (entry(1, 1),)))
+    raft.take_outputs()
+    raft.step(2, Append(1, 1, 1, 0, (entry(2, 1),)))
+    raft.take_outputs()
+    raft.persisted(1)
+    assert raft.take_outputs().messages == [(2, AppendReply(1, 1, False))]
+    raft.persisted(2)
+    assert raft.take_outputs().messages == [(2, AppendReply(1, 2, False))]
 
 
 def test_an_acknowledgement_waits_for_the_term_to_be_on_disk() -> None:
@@ -329,8 +342,8 @@ def test_reads_wait_for_a_commit_of_the_leaders_own_term() -> None:
 
 
 def test_an_answer_to_an_earlier_beat_confirms_no_later_read() -> None:
-    raft = bench_leader()
-    raft.step(2, AppendReply(raft.term, 1, False))
+    raft = bench_leader((entry(1, 1),))
+    raft.step(2, AppendReply(raft.term, 2, False))
     raft.tick()
     raft.tick()
     earlier = said(raft.take_outputs(), Heartbeat)[0][1]
@@ -339,10 +352,10 @@ def test_an_answer_to_an_earlier_beat_confirms_no_later_read() -> None:
     later = said(raft.take_outputs(), Heartbeat)[0][1]
     assert isinstance(later, Heartbeat)
     raft.step(2, HeartbeatReply(raft.term, earlier.round, False))
-    raft.step(3, HeartbeatReply(raft.term - 1, later.round, False))
+    raft.step(3, HeartbeatReply(raft.term - 1, later.round, False))  # when it led an earlier term
     assert raft.take_outputs().reads == []
     raft.step(3, HeartbeatReply(raft.term, later.round, False))
-    assert raft.take_outputs().reads == [(7, 1)]
+    assert raft.take_outputs().reads == [(7, 2)]
 
 
 def test_reads_are_refused_when_leadership_is_lost() -> None:
@@ -581,6 +594,40 @@ def test_a_refused_snapshot_is_sent_again() -> None:
     cluster.auto_install = True
     cluster.pass_time(2 * SETTINGS.election_ticks)
     assert cluster.members[3].digest == cluster.members[1].digest
+
+
+def test_a_receiver_that_restarts_gets_its_snapshot_from_the_beginning() -> None:
+    cluster = Cluster([1, 2, 3])
+    cluster.elect(1)
+    cluster.isolate(3)
+    cluster.up(1).propose(b"x")
+    cluster.settle()
+    cluster.snapshot(1)
+    cluster.heal()
+    while not any(
+        isinstance(message, SnapshotSection) and message.section for _, _, message in cluster.network
+    ):
+        if cluster.network:
+            cluster.deliver(0)
+        else:
+            cluster.tick(1)
+        for member in (1, 2, 3):
+            cluster.pump(member)
+    cluster.crash(3)
+    cluster.start(3)
+    cluster.pass_time(4 * SETTINGS.election_ticks)
+    assert cluster.members[3].digest == cluster.members[1].digest
+
+
+def test_a_refusal_that_the_network_repeats_does_not_rewind() -> None:
+    raft = bench_leader(tuple(entry(index, 1) for index in range(1, 6)))
+    raft.step(2, AppendRefused(raft.term, 5, 3, 1, False))
+    raft.take_outputs()
+    raft.step(2, AppendRefused(raft.term, 5, 1, 1, False))
+    assert raft.status().peers[0].next_index == 4
+    raft.step(2, AppendReply(raft.term, 3, False))
+    raft.step(2, AppendRefused(raft.term, 3, 1, 1, False))
+    assert raft.status().peers[0].state == "replicate"
 
 
 # -- recovering -------------------------------------------------------------------------------------------------

@@ -1,0 +1,293 @@
+"""The requests of one client: queued, sent, answered, sent again. Sans IO.
+
+Ids. One counter for everything that a session sends. A write takes its id when it is first sent and keeps it for
+every sending; ``confirmed`` is the id before the first write that is not answered. Reads take new ids with each
+sending: they have no effect that could double.
+
+Why what is sent again goes frame by frame, each after the former's answers. 1. Writes 5 and 6 were on their
+way when the connection broke; nobody knows whether they are in the log. 2. Both are sent again, in two frames;
+the member, full at that moment, refuses the first and takes the second. 3. Sent once more, 5 is applied after 6.
+So only one frame of old writes is under way at a time, and what is new waits behind the last of them: a
+round trip, once per reconnection. For the same reason ``overloaded`` is no answer to a write that was sent
+before: that *this* sending was refused says nothing about the former one.
+
+A write whose caller has gone (its deadline, a cancellation) is not sent again. It happened or it did not; once
+a later write confirms past it, it cannot happen any more.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from coord.api.commands import Reply
+from coord.api.errors import OK, CoordError, DeadlineExceeded, Overloaded, Unavailable, from_code
+from coord.api.ops import ReadMode, Row
+from coord.client.request import NEVER, WRITE, Request, encode_op, item
+from coord.client.settings import CoreSettings
+from coord.limits import KIB
+from coord.wire.cbor import array_of, dumps
+from coord.wire.client_frames import READS_FRAME, WRITES_FRAME
+from coord.wire.framing import encode_raw_frame
+
+FRAME_BYTES: Final = 512 * KIB
+"""Requests share a frame up to about this size; a larger one stands alone."""
+
+LINEARIZABLE: Final = int(ReadMode.LINEARIZABLE)
+
+
+class Requests:
+    """The queues of one client, and what is in flight.
+
+    Invariants: ``_sent`` holds, by growing id, every write that was sent and is not answered (answered ones
+    linger only behind one that is not); ``_waiting`` holds, by id, the same writes and all reads in flight.
+    """
+
+    def __init__(self, settings: CoreSettings) -> None:
+        self._settings = settings
+        self._last_id = 0
+        self._writes: deque[Request] = deque()
+        self._reads: deque[Request] = deque()
+        self._queued_bytes = 0
+        self._waiting: dict[int, Request] = {}
+        self._sent: deque[Request] = deque()
+        self._writes_in_flight = 0
+        self._write_bytes_in_flight = 0
+        self._reads_in_flight = 0
+        self._resend: deque[Request] = deque()
+        """Writes of a former connection that were not sent on this one yet."""
+        self._resent = 0
+        """Of the last frame of those: not answered yet."""
+        self.earliest_deadline = NEVER
+        """No deadline of what is not done is before it; the core's own waits are heeded too."""
+
+    def next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    @property
+    def writes_are_out(self) -> bool:
+        """Every write that was asked for is on its way, or answered."""
+        return not self._writes and not self._resend
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that are queued or in flight."""
+        return len(self._writes) + len(self._reads) + len(self._waiting)
+
+    # --- in ---
+
+    def submit(self, op: Row, mode: int, at_least: int, deadline: float, context: Any) -> Request:
+        """Queue an op. Raises :class:`CoordError` (refused)."""
+        encoded = encode_op(op)
+        queue = self._writes if mode == WRITE else self._reads
+        bounds = self._settings
+        if len(queue) >= bounds.queue or self._queued_bytes + len(encoded) > bounds.queue_bytes:
+            raise Overloaded(
+                f"{len(queue)} requests of {self._queued_bytes} bytes wait to be sent; at most {bounds.queue} and "
+                f"{bounds.queue_bytes} may"
+            )
+        request = Request(op, encoded, mode, at_least, deadline, context)
+        queue.append(request)
+        self._queued_bytes += len(encoded)
+        self.heed(deadline)
+        return request
+
+    def heed(self, deadline: float) -> None:
+        """Something besides requests has this deadline."""
+        if deadline < self.earliest_deadline:
+            self.earliest_deadline = deadline
+
+    # --- out ---
+
+    def take_frames(self) -> list[bytes]:
+        """Everything that may be sent now. What it holds counts as sent."""
+        frames: list[bytes] = []
+        if self._resend and not self._resent:
+            frames += self._resend_frame()
+        if self._writes and not self._resent:
+            self._write_frames(frames)
+        if self._reads:
+            self._read_frames(frames)
+        return frames
+
+    def _resend_frame(self) -> list[bytes]:
+        resend = self._resend
+        lot: list[Request] = []
+        size = 0
+        while resend and (not lot or size + len(resend[0].encoded) <= FRAME_BYTES):
+            request = resend.popleft()
+            if request.done:
+                self._give_up(request)
+                continue
+            request.sendings += 1
+            size += len(request.encoded)
+            lot.append(request)
+        self._resent = len(lot)
+        return [self._writes_frame([item(request) for request in lot])] if lot else []
+
+    def _give_up(self, request: Request) -> None:
+        """A write that was sent on a former connection, and whose caller has gone since, is not sent again."""
+        del self._waiting[request.id]
+        request.answered = True
+        self._writes_in_flight -= 1
+        self._write_bytes_in_flight -= len(request.encoded)
+
+    def _write_frames(self, frames: list[bytes]) -> None:
+        queue, waiting, sent, bounds = self._writes, self._waiting, self._sent, self._settings
+        items: list[bytes] = []
+        size = 0
+        while queue and self._writes_in_flight < bounds.writes_in_flight:
+            request = queue[0]
+            length = len(request.encoded)
+            in_flight_bytes = self._write_bytes_in_flight + length
+            if not request.done and self._writes_in_flight and in_flight_bytes > bounds.in_flight_bytes:
+                break
+            queue.popleft()
+            self._queued_bytes -= length
+            if request.done:
+                continue  # its caller went before it was sent
+            if items and size + length > FRAME_BYTES:
+                frames.append(self._writes_frame(items))
+                items, size = [], 0
+            request.id = self._last_id = self._last_id + 1
+            request.sendings = 1
+            waiting[request.id] = request
+            sent.append(request)
+            self._writes_in_flight += 1
+            self._write_bytes_in_flight = in_flight_bytes
+            items.append(item(request))
+            size += length
+        if items:
+            frames.append(self._writes_frame(items))
+
+    def _writes_frame(self, items: list[bytes]) -> bytes:
+        return encode_raw_frame(WRITES_FRAME, array_of([dumps(self._confirmed()), *items]))
+
+    def _confirmed(self) -> int:
+        """Every id up to it was answered, or was no write's, or is a write's that was given up."""
+        sent = self._sent
+        while sent and sent[0].answered:
+            sent.popleft()
+        # Asked before ids of the same frame are given, or after: those stand in `_sent` already either way.
+        return sent[0].id - 1 if sent else self._last_id
+
+    def _read_frames(self, frames: list[bytes]) -> None:
+        queue, waiting = self._reads, self._waiting
+        groups: dict[tuple[int, int], list[Request]] = {}
+        room = self._settings.reads_in_flight - self._reads_in_flight
+        while queue and room > 0:
+            request = queue.popleft()
+            self._queued_bytes -= len(request.encoded)
+            if request.done:
+                continue
+            room -= 1
+            request.id = self._last_id = self._last_id + 1
+            request.sendings += 1
+            waiting[request.id] = request
+            self._reads_in_flight += 1
+            groups.setdefault((request.mode, request.at_least), []).append(request)
+        for (mode, at_least), requests in groups.items():
+            head = [dumps(mode), dumps(at_least)]
+            items: list[bytes] = []
+            size = 0
+            for request in requests:
+                if items and size + len(request.encoded) > FRAME_BYTES:
+                    frames.append(encode_raw_frame(READS_FRAME, array_of([*head, *items])))
+                    items, size = [], 0
+                items.append(item(request))
+                size += len(request.encoded)
+            frames.append(encode_raw_frame(READS_FRAME, array_of([*head, *items])))
+
+    # --- answers ---
+
+    def answered(self, row: Reply, completed: list[Request]) -> bool | CoordError:
+        """Take a reply; its request joins ``completed`` if its caller still waits. False: no request has this id.
+
+        Returns an error when the member cannot serve what was asked, and another one should be asked instead.
+        """
+        request = self._waiting.pop(row[0], None)
+        if request is None:
+            return False
+        status = row[1]
+        if request.mode == WRITE:
+            if status == Overloaded.code and request.sendings > 1:
+                self._waiting[request.id] = request
+                return from_code(status, row[4], row[5])
+            self._writes_in_flight -= 1
+            self._write_bytes_in_flight -= len(request.encoded)
+            if request.sendings > 1 and self._resent:
+                self._resent -= 1
+        else:
+            self._reads_in_flight -= 1
+            if status == Unavailable.code and request.mode == LINEARIZABLE and not request.done:
+                self._queue_again([request])
+                return from_code(status, row[4], row[5])
+        request.answered = True
+        if not request.done:
+            request.done = True
+            request.reply = row
+            if status != OK:
+                request.error = from_code(status, row[4], row[5])
+            completed.append(request)
+        return True
+
+    def disconnected(self) -> None:
+        """What was in flight is to be sent again: writes under their ids and in their order, reads as if new."""
+        reads = [request for request in self._waiting.values() if request.mode != WRITE]
+        self._reads_in_flight = 0
+        self._waiting.clear()
+        self._writes_in_flight = self._write_bytes_in_flight = self._resent = 0
+        kept: deque[Request] = deque()
+        for request in self._sent:
+            if not request.done:
+                kept.append(request)
+                self._waiting[request.id] = request
+                self._writes_in_flight += 1
+                self._write_bytes_in_flight += len(request.encoded)
+        self._sent = kept
+        self._resend = deque(kept)
+        self._queue_again([request for request in reads if not request.done])
+
+    def _queue_again(self, reads: list[Request]) -> None:
+        self._reads.extendleft(reversed(reads))
+        self._queued_bytes += sum(len(request.encoded) for request in reads)
+
+    # --- ends ---
+
+    def expire(self, now: float, message: str, completed: list[Request]) -> None:
+        """Tell those whose deadline has come, with ``message``."""
+        earliest = NEVER
+        for requests in (self._writes, self._reads, self._waiting.values()):
+            for request in requests:
+                if request.done:
+                    continue
+                if request.deadline <= now:
+                    request.fail(DeadlineExceeded(message))
+                    completed.append(request)
+                elif request.deadline < earliest:
+                    earliest = request.deadline
+        self.earliest_deadline = earliest
+        self._writes = self._without_done(self._writes)
+        self._reads = self._without_done(self._reads)
+
+    def _without_done(self, queue: Iterable[Request]) -> deque[Request]:
+        kept: deque[Request] = deque()
+        for request in queue:
+            if request.done:
+                self._queued_bytes -= len(request.encoded)
+            else:
+                kept.append(request)
+        return kept
+
+    def fail_all(self, make_error: Callable[[], CoordError], completed: list[Request]) -> None:
+        """Nothing will be sent or answered any more."""
+        for requests in (self._waiting.values(), self._writes, self._reads):
+            for request in requests:
+                if not request.done:
+                    request.fail(make_error())
+                    completed.append(request)
+        self._waiting.clear()
+        for queue in (self._writes, self._reads, self._sent, self._resend):
+            queue.clear()
+        self._queued_bytes = self._writes_in_flight = self._write_bytes_in_flight = self._reads_in_flight = 0
+        self._resent = 0

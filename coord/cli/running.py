@@ -1,0 +1,44 @@
+"""Running one command's coroutine: a client, its errors as one line and an exit code."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import typer
+
+from coord.api.errors import CoordError
+from coord.cli.exits import exit_code, first_error
+from coord.cli.options import endpoints_or_default
+from coord.client import Client, connect
+
+CONNECT_DEADLINE_S = 10.0
+"""For a person at a terminal: a cluster that is up answers far sooner."""
+
+
+def run(command: Callable[[Client], Awaitable[Any]], endpoints: str | None, *, session: bool = False) -> None:
+    """Run ``command`` with a client. ``session``: it writes; without one nothing is left behind in the cluster."""
+
+    async def main() -> None:
+        async with connect(
+            endpoints_or_default(endpoints),
+            session=session,
+            name="coord (command line)",
+            deadline=CONNECT_DEADLINE_S,
+        ) as client:
+            await command(client)
+
+    run_plain(main)
+
+
+def run_plain(main: Callable[[], Awaitable[None]]) -> None:
+    """Run ``main``; a :class:`CoordError` of it becomes a line and an exit code, Ctrl-C an end without a word."""
+    try:
+        anyio.run(main, backend="trio")
+    except* CoordError as group:
+        error = first_error(group)
+        typer.echo(f"coord: {error.message}", err=True)
+        raise typer.Exit(exit_code(error)) from None
+    except* KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except* BrokenPipeError:
+        raise typer.Exit(0) from None  # `coord … | head`: the reader has what it wanted

@@ -1,0 +1,196 @@
+"""A store, driven by hand: entries with one command each, indexes and ids counted, time only when told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from coord.api.commands import (
+    END_SESSION,
+    EXPIRE_SESSIONS,
+    OPEN_SESSION,
+    REQUESTS,
+    SET_LIMITS,
+    Command,
+    Reply,
+)
+from coord.api.errors import OK, CoordError, from_code
+from coord.api.events import Revision
+from coord.api.ops import Multi, TreeOp
+from coord.api.paths import ROOT, join, name, parent
+from coord.limits import MemberLimits, StoreLimits, limit_names
+from coord.store.snapshot import StoreLoader, StoreSnapshot
+from coord.store.store import Answer, Store
+from coord.wire.cbor import dumps, loads
+
+Op = TreeOp | Multi
+
+
+class Machine:
+    """``do(op)`` applies one op of ``session`` 1 and returns its result, or raises the error of its reply."""
+
+    def __init__(self, limits: StoreLimits | None = None, member_limits: MemberLimits | None = None) -> None:
+        self.member_limits = member_limits or MemberLimits()
+        self.store = Store(self.member_limits)
+        self.now_ms = 1_000
+        self.wall_ms = 1_700_000_000_000
+        self.next_request = 1
+        self.apply(
+            (SET_LIMITS, {each: getattr(limits, each) for each in limit_names(StoreLimits)} if limits else {})
+        )
+        self.session = self.open()
+
+    def apply(self, *commands: Command) -> list[Answer]:
+        """One entry."""
+        # Through the codec, as in life: lists for tuples.
+        plain = [tuple(loads(dumps(command))) for command in commands]
+        return self.store.apply(self.store.applied_index + 1, self.now_ms, self.wall_ms, plain)
+
+    def open(self, timeout_ms: int = 5_000) -> int:
+        reply = self.open_reply(timeout_ms)
+        assert reply[1] == OK, reply
+        return int(reply[0])
+
+    def open_reply(self, timeout_ms: int = 5_000) -> Reply:
+        (reply,) = self.apply((OPEN_SESSION, 1, 77, timeout_ms, b"d" * 32, "", "me"))
+        assert isinstance(reply, tuple)
+        return reply
+
+    def end(self, session: int) -> None:
+        self.apply((END_SESSION, session, 0))
+
+    def expire(self, *sessions: int) -> None:
+        self.apply((EXPIRE_SESSIONS, list(sessions)))
+
+    def pass_time(self, ms: int) -> None:
+        """Cluster time goes on; an entry without commands says so."""
+        self.now_ms += ms
+        self.apply()
+
+    def requests(
+        self, ops: Sequence[tuple[int, Op]], session: int | None = None, confirmed: int = 0
+    ) -> list[Reply]:
+        """One frame of writes."""
+        rows = [[request, op.row()] for request, op in ops]
+        (replies,) = self.apply((REQUESTS, session or self.session, confirmed, rows))
+        assert isinstance(replies, list)
+        return replies
+
+    def reply(self, op: Op, session: int | None = None) -> Reply:
+        request = self.next_request
+        self.next_request += 1
+        (reply,) = self.requests([(request, op)], session)
+        assert reply[0] == request
+        return reply
+
+    def do(self, op: Op, session: int | None = None) -> Any:
+        reply = self.reply(op, session)
+        if reply[1] != OK:
+            raise from_code(reply[1], reply[4], reply[5])
+        return reply[4]
+
+    def refused(self, op: Op, session: int | None = None) -> CoordError:
+        """The error of an op that must be refused, and must have changed nothing."""
+        before = picture(self.store)
+        reply = self.reply(op, session)
+        assert reply[1] != OK
+        error = from_code(reply[1], reply[4], reply[5])
+        assert error.outcome == "refused"
+        assert error.message
+        after = picture(self.store)
+        for part in ("tree", "revision", "history", "ephemerals", "data_bytes"):
+            assert before[part] == after[part], part
+        return error
+
+    def read(self, op: TreeOp) -> Any:
+        return self.store.read(op.row(), self.member_limits)
+
+    def paths(self) -> list[str]:
+        return sorted(self.store.tree.znodes)
+
+    def changes(self) -> list[Revision]:
+        """The history."""
+        return self.store.history.since(0)
+
+
+def plain(value: Any) -> Any:
+    """With lists and tuples alike: what went through CBOR has lists."""
+    if isinstance(value, list | tuple):
+        return tuple(plain(each) for each in value)
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return value
+
+
+def picture(store: Store) -> dict[str, Any]:
+    """All of the replicated state, comparable; and the derived tables are checked against it."""
+    check_derived(store)
+    return {
+        "tree": dict(store.tree.znodes),
+        "data_bytes": store.tree.data_bytes,
+        "ephemerals": {session: sorted(paths) for session, paths in store.tree.ephemerals.items()},
+        "sessions": {
+            each.id: (
+                each.timeout_ms, each.secret_digest, each.principal, each.client, each.opened_ms,
+                each.confirmed, plain(each.replies), list(each.replies), each.reply_bytes,
+            )
+            for each in store.sessions.values()
+        },
+        "history": plain(store.history.since(0)),
+        "first_revision": store.history.first_revision,
+        "revision": store.revision,
+        "applied_index": store.applied_index,
+        "time_ms": store.time_ms,
+        "next_session": store.next_session,
+        "limits": store.limits,
+    }  # fmt: skip
+
+
+def check_derived(store: Store) -> None:
+    """The tree's tables say what its znodes say."""
+    tree = store.tree
+    children: dict[str, list[str]] = {}
+    owned: dict[int, list[str]] = {}
+    size = 0
+    for path, znode in tree.znodes.items():
+        size += len(znode[0])
+        if path != ROOT:
+            size += len(path)
+            assert parent(path) in tree.znodes, path
+            children.setdefault(parent(path), []).append(name(path))
+        if znode[6]:
+            owned.setdefault(znode[6], []).append(path)
+    for path in tree.znodes:
+        assert list(tree.children(path)) == sorted(children.get(path, [])), path
+        assert tree.child_count(path) == len(children.get(path, []))
+    assert {session: sorted(paths) for session, paths in tree.ephemerals.items()} == {
+        session: sorted(paths) for session, paths in owned.items()
+    }
+    assert all(session in store.sessions for session in tree.ephemerals)
+    assert tree.data_bytes == size
+    assert sorted(tree._ttl_paths) == sorted(path for path, znode in tree.znodes.items() if znode[10])
+    for path, znode in tree.znodes.items():
+        if znode[10] and not tree.child_count(path):
+            assert any(each == path and at_ms <= znode[11] for at_ms, each in tree._ttl_heap), path
+    assert tree.undo is None
+    history = store.history.since(0)
+    assert [each[0] for each in history] == list(range(store.history.first_revision, store.revision + 1))
+    assert all(join(parent(path), name(path)) == path for path in tree.znodes if path != ROOT)
+
+
+def sections_of(snapshot: StoreSnapshot) -> list[bytes]:
+    """All sections, as bytes."""
+    sections = []
+    while (section := snapshot.next_section()) is not None:
+        sections.append(dumps(list(section)))
+    snapshot.close()
+    return sections
+
+
+def loaded(sections: Sequence[bytes], limits: MemberLimits | None = None) -> Store:
+    loader = StoreLoader(limits or MemberLimits())
+    for section in sections:
+        loader.add(*loads(section))
+    return loader.finish()
+
+
+def reloaded(store: Store, section_bytes: int = 500) -> Store:
+    return loaded(sections_of(StoreSnapshot(store, section_bytes)))

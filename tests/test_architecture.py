@@ -1,0 +1,386 @@
+"""The floors: who may import whom, and what the pure rooms must not touch. Checked over the AST of every file.
+
+Each rule is a function from a source text to its faults, so that the tests can also show it small bad sources:
+a rule that finds nothing in those proves nothing by finding nothing in ours.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+OURS = ("coord", "client", "recipes", "jepsen_like", "tests")
+LINKED = ("client", "recipes", "jepsen_like")
+"""Rooms at the top level, imported as ``coord.client`` and so on through relative links."""
+
+F0 = ("coord.api", "coord.limits")
+F1 = (*F0, "coord.raft", "coord.store")
+F2 = (*F1, "coord.wire")
+F3 = (*F2, "coord.replica", "coord.disk")
+
+FLOORS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
+    # room: (what of ours it may import besides itself, which third parties; None: any)
+    "coord.api": (F0, ()),
+    "coord.limits": (F0, ()),
+    "coord.raft": (F0, ()),
+    "coord.store": (F0, ()),
+    # Wire knows the shapes of what it carries, and nothing of what raft does: still only downwards.
+    "coord.wire": ((*F0, "coord.raft.types", "coord.raft.messages"), ()),
+    "coord.wire.cbor": ((), ("cbor2",)),
+    "coord.replica": (F2, ()),
+    "coord.disk": (F2, ()),
+    "coord.server": (F3, None),
+    "coord.client": ((*F0, "coord.wire"), ("anyio",)),
+    "coord.recipes": (("coord.client",), ()),
+    "coord.cli": (("coord",), None),
+    "coord.jepsen_like": (("coord",), None),
+    "coord": (("coord",), None),
+    "tests": (("coord", "tests"), None),
+}
+"""The longest name that fits a module decides."""
+
+PURE = ("coord.api", "coord.limits", "coord.raft", "coord.store", "coord.wire", "coord.replica")
+
+PURE_STDLIB = (
+    "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "hmac", "itertools",
+    "operator", "re", "struct", "typing", "zlib",
+)  # fmt: skip
+"""All that computes from what it is given. No clock, dice, files, sockets, threads, tasks are among them."""
+
+PURE_NAMES = ("io.BytesIO",)
+
+BANNED_CALLS = ("open", "input", "print", "hash", "id", "eval", "exec", "compile", "__import__", "breakpoint")
+
+# Sets of strings iterate in another order in each process. These take them in whole, whatever the order:
+_ORDERLESS = ("sorted", "len", "min", "max", "sum", "any", "all", "set", "frozenset", "bool")
+
+
+# --- the rules -------------------------------------------------------------------------------------------------------
+
+
+def within(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+def room_of(module: str) -> str:
+    """The most particular room that ``module`` is in."""
+    return max((room for room in FLOORS if within(module, room)), key=len)
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """``(line, module, name)`` of every import; a relative one's module starts with dots, a plain one's name is ''."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, ""
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, "." * node.level + (node.module or ""), alias.name
+
+
+def import_faults(module: str, source: str) -> list[str]:
+    """What ``module`` imports that its floor may not."""
+    faults = []
+    room = room_of(module)
+    ours, third_parties = FLOORS[room]
+    for line, name, item in imported(ast.parse(source)):
+        top = name.split(".")[0]
+        if name.startswith("."):
+            faults.append(f"{module}:{line}: a relative import")
+        elif top in LINKED:
+            faults.append(f"{module}:{line}: imports {name}, which is coord.{name}")
+        elif top in OURS:
+            target = f"{name}.{item}" if item else name
+            if target != "coord" and not any(within(target, each) for each in (*ours, room)):
+                faults.append(f"{module}:{line}: {room} may not import {target}")
+        elif top not in sys.stdlib_module_names and third_parties is not None and top not in third_parties:
+            faults.append(f"{module}:{line}: {room} may not import {name}")
+    return faults
+
+
+def purity_faults(module: str, source: str, known_sets: frozenset[str] = frozenset()) -> list[str]:
+    """What a pure room does that it must not. ``known_sets``: names that are sets elsewhere, to be imported."""
+    tree = ast.parse(source)
+    faults = []
+    for line, name, item in imported(tree):
+        top = name.split(".")[0]
+        pure = top in PURE_STDLIB or f"{name}.{item}" in PURE_NAMES or top in (*OURS, "cbor2")
+        if not pure:
+            faults.append(f"{module}:{line}: {name} is not pure")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith | ast.Await):
+            faults.append(f"{module}:{node.lineno}: async")
+        elif isinstance(node, ast.Assert):
+            faults.append(f"{module}:{node.lineno}: assert vanishes under python -O; use check()")
+        elif isinstance(node, ast.Global):
+            faults.append(f"{module}:{node.lineno}: global")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BANNED_CALLS:
+            faults.append(f"{module}:{node.lineno}: {node.func.id}()")
+    names = known_sets | sets_named_in(tree)
+    faults += [f"{module}:{line}: iterates over a set" for line in set_iterations(tree, names)]
+    return faults
+
+
+def sets_named_in(tree: ast.AST) -> frozenset[str]:
+    """Names and attributes that are annotated as a set, or are given one."""
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and _is_set_type(node.annotation):
+            found += _names(node.target)
+        elif isinstance(node, ast.arg) and node.annotation is not None and _is_set_type(node.annotation):
+            found.append(node.arg)
+        elif isinstance(node, ast.Assign) and _is_set(node.value, frozenset()):
+            for target in node.targets:
+                found += _names(target)
+    return frozenset(found)
+
+
+def set_iterations(tree: ast.AST, names: frozenset[str]) -> Iterator[int]:
+    for node in ast.walk(tree):
+        walked: list[ast.expr] = []
+        if isinstance(node, ast.For):
+            walked = [node.iter]
+        elif isinstance(node, ast.ListComp | ast.DictComp | ast.GeneratorExp):
+            if not _taken_whole(tree, node):
+                walked = [each.iter for each in node.generators]
+        elif isinstance(node, ast.Starred):
+            walked = [node.value]
+        elif isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Name) and function.id not in _ORDERLESS:
+                # list(s), tuple(s), enumerate(s), iter(s) …; handing a set on to our own functions is their matter.
+                if function.id in ("list", "tuple", "enumerate", "iter", "zip", "map", "filter", "reversed"):
+                    walked = list(node.args)
+            elif isinstance(function, ast.Attribute):
+                if function.attr in ("join", "fromkeys", "extend", "chain"):
+                    walked = list(node.args)
+                elif function.attr == "pop" and not node.args:
+                    walked = [function.value]  # an arbitrary one
+        for each in walked:
+            if _is_set(each, names):
+                yield each.lineno
+
+
+def _taken_whole(tree: ast.AST, comprehension: ast.AST) -> bool:
+    """Whether the comprehension is the argument of something that does not mind the order."""
+    return any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in _ORDERLESS
+        and comprehension in node.args
+        for node in ast.walk(tree)
+    )
+
+
+def _is_set_type(annotation: ast.expr) -> bool:
+    if isinstance(annotation, ast.BinOp):  # set[int] | None
+        return _is_set_type(annotation.left) or _is_set_type(annotation.right)
+    base = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    if (
+        isinstance(base, ast.Name)
+        and base.id in ("Final", "ClassVar")
+        and isinstance(annotation, ast.Subscript)
+    ):
+        return _is_set_type(annotation.slice)
+    return isinstance(base, ast.Name) and base.id in ("set", "frozenset", "AbstractSet", "MutableSet")
+
+
+def _is_set(value: ast.expr, names: frozenset[str]) -> bool:
+    if isinstance(value, ast.Set | ast.SetComp):
+        return True
+    if isinstance(value, ast.Call):
+        return isinstance(value.func, ast.Name) and value.func.id in ("set", "frozenset")
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor):
+        return _is_set(value.left, names) or _is_set(value.right, names)
+    return any(name in names for name in _names(value))
+
+
+def _names(target: ast.expr) -> list[str]:
+    if isinstance(target, ast.Name):
+        return [target.id]
+    return [target.attr] if isinstance(target, ast.Attribute) else []
+
+
+# --- our sources -----------------------------------------------------------------------------------------------------
+
+
+def sources() -> list[tuple[str, str]]:
+    """``(module, text)`` of every file; links are not followed, but their targets bear the name of the link."""
+    found = []
+    for top in OURS:
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if len(parts) > 1 and parts[0] == "coord" and parts[1] in LINKED:
+                continue
+            if parts[-1] == "__init__":
+                parts = parts[:-1]
+            module = ".".join(parts)
+            found.append((f"coord.{module}" if top in LINKED else module, path.read_text()))
+    return found
+
+
+SOURCES = sources()
+PURE_SOURCES = [(module, text) for module, text in SOURCES if any(within(module, room) for room in PURE)]
+
+
+def test_every_room_is_looked_at() -> None:
+    seen = {room_of(module) for module, _ in SOURCES}
+    assert seen >= set(FLOORS) - {"coord.limits", "coord.server", "coord.cli"}
+    assert len(PURE_SOURCES) > 50
+
+
+def test_imports_only_go_down() -> None:
+    assert [fault for module, text in SOURCES for fault in import_faults(module, text)] == []
+
+
+def test_only_one_file_knows_cbor2() -> None:
+    users = [
+        module
+        for module, text in SOURCES
+        if module.startswith("coord")
+        and any(name.split(".")[0] == "cbor2" for _, name, _ in imported(ast.parse(text)))
+    ]
+    assert users == ["coord.wire.cbor"]
+
+
+def test_the_pure_rooms_are_pure() -> None:
+    known = frozenset(name for _, text in PURE_SOURCES for name in module_level_sets(ast.parse(text)))
+    assert "WRITES" in known  # coord.api.ops has a frozenset, so the rule has something to find
+    assert [fault for module, text in PURE_SOURCES for fault in purity_faults(module, text, known)] == []
+
+
+def module_level_sets(tree: ast.Module) -> frozenset[str]:
+    """What another file could import."""
+    return sets_named_in(
+        ast.Module([node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)], [])
+    )
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_linked_rooms_are_relative_links(name: str) -> None:
+    link = ROOT / "coord" / name
+    assert link.is_symlink()
+    assert link.readlink() == Path("..") / name
+    assert (link / "__init__.py").is_file()
+
+
+# --- the rules bite --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("coord.api.paths", "from coord.store.tree import Tree"),
+        ("coord.limits", "import cbor2"),
+        ("coord.raft.log", "from coord.store.store import Store"),
+        ("coord.store.store", "from coord.raft.types import Entry"),
+        ("coord.store.store", "from coord.wire.cbor import dumps"),
+        ("coord.store.store", "from coord import wire"),
+        ("coord.wire.entries", "import cbor2"),
+        ("coord.wire.entries", "from coord.raft.log import Log"),
+        ("coord.wire.entries", "from coord.store.store import Store"),
+        ("coord.replica.replica", "from coord.disk.wal import Wal"),
+        ("coord.replica.replica", "import trio"),
+        ("coord.disk.wal", "from coord.replica.replica import Replica"),
+        ("coord.disk.wal", "import trio"),
+        ("coord.server.driver", "from coord.client import Client"),
+        ("coord.server.driver", "from coord.cli import main"),
+        ("coord.client.client", "from coord.store.store import Store"),
+        ("coord.client.client", "import trio"),
+        ("coord.client.client", "from coord.recipes import Lock"),
+        ("coord.recipes.lock", "from coord.api.ops import Create"),
+        ("coord.recipes.lock", "from coord.wire.framing import FrameBuffer"),
+        ("coord.store.tree", "from .znode import Znode"),
+        ("coord.store.tree", "from . import znode"),
+        ("coord.cli.main", "from client import Client"),
+        ("tests.store.test_ops", "import recipes"),
+        ("tests.store.test_ops", "def late():\n    from jepsen_like.sim import run"),
+    ],
+)
+def test_import_faults_are_found(module: str, source: str) -> None:
+    assert len(import_faults(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("coord.wire.cbor", "import cbor2"),
+        (
+            "coord.wire.peer_frames",
+            "from coord.raft.types import Entry\nfrom coord.raft.messages import Message",
+        ),
+        ("coord.replica.replica", "from coord.raft.raft import Raft\nfrom coord.store.store import Store"),
+        ("coord.server.driver", "import trio\nfrom coord.disk.wal import Wal"),
+        (
+            "coord.client.client",
+            "import anyio\nfrom coord.api.ops import Create\nfrom coord.client.retry import x",
+        ),
+        ("coord.recipes.lock", "from coord.client import Client"),
+        ("coord.cli.main", "import typer\nfrom coord.server.member import Member"),
+        ("tests.store.test_ops", "import pytest\nfrom coord.replica.replica import Replica"),
+    ],
+)
+def test_allowed_imports_are_no_faults(module: str, source: str) -> None:
+    assert import_faults(module, source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "import random",
+        "from os import urandom",
+        "import socket",
+        "from pathlib import Path",
+        "import threading",
+        "import asyncio",
+        "import trio",
+        "import uuid",
+        "import secrets",
+        "from datetime import datetime",
+        "import logging",
+        "from io import open",
+        "import io",
+        "async def f(): pass",
+        "assert 1",
+        "open('x')",
+        "print(1)",
+        "key = hash('x')",
+        "key = id(object())",
+        "def f():\n    global x\n    x = 1",
+        "for x in {1, 2}: pass",
+        "y = [x for x in set(a)]",
+        "y = list({x for x in a})",
+        "s: set[str] = f()\nfor x in s: pass",
+        "def f(s: frozenset[int]) -> None:\n    return tuple(s)",
+        "class A:\n    def __init__(self): self.s: set[int] = set()\n    def f(self): return [x for x in self.s]",
+        "s = set()\ns.pop()",
+        "s = {1}\ndict.fromkeys(s)",
+        "s = {1}\n[*s]",
+        "a = {1}\nfor x in a | b: pass",
+        "from coord.api.ops import WRITES\nfor x in WRITES: pass",
+        "s: set[int] | None = None\nfor x in s: pass",
+    ],
+)
+def test_impurities_are_found(source: str) -> None:
+    assert len(purity_faults("coord.store.bad", source, frozenset({"WRITES"}))) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from hashlib import sha256\nfrom io import BytesIO\nfrom collections.abc import Mapping",
+        "s = {1}\nfor x in sorted(s): pass",
+        "s = {1}\nn = len(s) + sum(x for x in s)",
+        "s = {1}\nif 1 in s: pass",
+        "class A:\n    def __init__(self, id): self.id = id",
+        "for x in {1: 2}: pass",
+        "q = deque()\nq.pop()",
+    ],
+)
+def test_pure_sources_are_no_faults(source: str) -> None:
+    assert purity_faults("coord.store.good", source) == []
