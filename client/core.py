@@ -9,10 +9,11 @@ so does a load generator, without a task for each request::
     loop:
         request = core.write(Set("/a", b"x").row())           # as many as wanted, at any time
         request = core.read(Get("/a").row(), mode=ReadMode.LINEARIZABLE)
-        data = core.take_bytes(now)               # all there is to send now: one frame of writes, one of reads
+        data = core.take_bytes()                  # all there is to send now: one frame of writes, one of reads
         send(data); core.received(receive(), now)
         for request in core.take_completed():     # in the order of their answers
             request.context, request.error, request.reply, request.result()
+        core.tick(now)                            # deadlines, keepalives
     core.disconnected(now)                        # the stream is gone: connect again, to any member
 
 In: ``connected``, ``received``, ``disconnected``, ``tick`` (at ``next_tick_at()``, or more often), ``write``,
@@ -39,7 +40,7 @@ from coord.api.errors import (
     Unavailable,
     from_code,
 )
-from coord.api.ops import ReadMode, Row
+from coord.api.ops import ReadMode, Row, WatchScope
 from coord.api.paths import check_path
 from coord.client.lease import Lease
 from coord.client.request import NEVER, OTHER, WRITE, Request
@@ -68,6 +69,7 @@ from coord.wire.client_frames import (
     encode_watch,
 )
 from coord.wire.framing import FrameBuffer
+from coord.wire.op_rows import INT_MAX, check_int
 
 LINEARIZABLE: Final = int(ReadMode.LINEARIZABLE)
 
@@ -118,7 +120,7 @@ class Core:
         self._requests = Requests(settings)
         self._watches = Watches(settings)
         self._buffer = FrameBuffer(SERVER_FRAME_MAX_BYTES)
-        self._stream = self._greeted = self._welcomed = False
+        self._stream = self._welcomed = False
         self._shown = 0
         """The greatest revision of a reply on this connection, other than to the opening of a watch."""
         self._frames: list[bytes] = []
@@ -137,9 +139,11 @@ class Core:
     def connected(self, now: float) -> None:
         """A stream to a member is up; nothing was sent on it."""
         self._buffer = FrameBuffer(SERVER_FRAME_MAX_BYTES)
-        self._stream, self._greeted, self._welcomed = True, False, False
+        self._stream, self._welcomed = True, False
         self._shown = 0
         self.hang_up = None
+        self._frames = [encode_hello(Hello(self._wanted_session(), self.settings.name, self._cluster))]
+        self._lease.hello_sent(now)
 
     def received(self, data: bytes, now: float) -> None:
         """``data`` arrived, in order."""
@@ -154,7 +158,7 @@ class Core:
     def disconnected(self, now: float, reason: CoordError | None = None) -> None:
         """The stream is gone, or could not be had. What was in flight goes out again on the next one."""
         self.last_error = self.hang_up or reason or self.last_error
-        self._stream = self._greeted = self._welcomed = False
+        self._stream = self._welcomed = False
         self.member = 0
         self.hang_up = None
         self._frames.clear()
@@ -166,26 +170,30 @@ class Core:
         if self.state is State.CONNECTED:
             self._become(State.SUSPENDED)
 
-    def take_bytes(self, now: float) -> bytes:
-        """Everything to be sent now. It counts as sent from here on."""
+    def take_bytes(self) -> bytes:
+        """Everything to be sent now: the hello alone, and the rest once the welcome came. It counts as sent."""
         if not self._stream or self.hang_up is not None:
             return b""
-        if not self._welcomed:
-            if self._greeted:
-                return b""
-            self._greeted = True
-            self._lease.hello_sent(now)
-            return encode_hello(Hello(self._wanted_session(), self.settings.name, self._cluster))
         frames, self._frames = self._frames, []
-        if self._lease.keepalive_due(now):
-            request = self._requests.next_id()
-            self._lease.keepalive_sent(request, now)
-            frames.append(encode_keepalive(request))
-        frames += self._requests.take_frames()
-        if self._ending is not None and not self._ending_id and self._requests.writes_are_out:
-            self._ending_id = self._requests.next_id()
-            frames.append(encode_end_session(self._ending_id))
+        if self._welcomed:
+            frames += self._requests.take_frames()
+            if self._wants_ending():
+                self._ending_id = self._requests.next_id()
+                frames.append(encode_end_session(self._ending_id))
         return b"".join(frames)
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether ``take_bytes`` has anything."""
+        if not self._stream or self.hang_up is not None:
+            return False
+        return bool(self._frames) or (self._welcomed and (self._requests.has_frames or self._wants_ending()))
+
+    def _wants_ending(self) -> bool:
+        ending = self._ending
+        return (
+            ending is not None and not ending.done and not self._ending_id and self._requests.writes_are_out
+        )
 
     # --- time ---
 
@@ -201,9 +209,13 @@ class Core:
             )
         elif now >= lease.patience_ends_at and self.hang_up is None:
             self._give_up(Unavailable("the member does not answer, or has no quorum"))
+        elif self._welcomed and lease.keepalive_due(now):
+            request = self._requests.next_id()
+            lease.keepalive_sent(request, now)
+            self._frames.append(encode_keepalive(request))
 
     def next_tick_at(self) -> float:
-        """When ``tick`` has something to do (``inf``: nothing), or ``take_bytes`` a keepalive to send."""
+        """When ``tick`` has something to do; ``inf``: nothing, as things are."""
         if self.state in OVER:
             return NEVER
         return min(self._requests.earliest_deadline, self._lease.next_at)
@@ -248,7 +260,8 @@ class Core:
         A linearizable read sees every write that was answered before this call.
         """
         self._check_open()
-        return self._requests.submit(op, int(mode), at_least, deadline, context)
+        check_int(at_least, 0, INT_MAX, "a revision")
+        return self._requests.submit(op, int(ReadMode(mode)), at_least, deadline, context)
 
     def abandon(self, request: Request) -> None:
         """Its caller waits no more: it is not completed. A write that was sent may still happen."""
@@ -271,9 +284,13 @@ class Core:
     ) -> Watching:
         """Open a watch; its ``opening`` completes when it is open, or could not be. Raises as ``write`` does."""
         self._check_open()
+        if type(path) is not str:
+            raise InvalidRequest(f"a path is text, not {type(path).__name__}")
         check_path(path)
+        if from_revision is not None:
+            check_int(from_revision, 1, INT_MAX, "a revision to watch from")
         opening = Request([], b"", OTHER, 0, deadline, context)
-        watch = Watching(path, scope, from_revision, opening, context)
+        watch = Watching(path, int(WatchScope(scope)), from_revision, opening, context)
         self._watches.add(watch)
         self._unopened[watch] = None
         self._requests.heed(deadline)
@@ -388,7 +405,7 @@ class Core:
             self._fail_watch(watch, from_code(row[1], row[4], row[5]))
 
     def _welcome(self, welcome: Welcome) -> None:
-        if self._welcomed or not self._greeted or (self.session and welcome.session != self.session):
+        if self._welcomed or (self.session and welcome.session != self.session):
             raise DecodeError("a welcome that was not asked for")
         self._welcomed = True
         if welcome.session and not self.session:

@@ -60,9 +60,10 @@ class Route:
     reach. One that was just lost is tried last in its round.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint], dice: Random) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint], dice: Random, discover: bool = True) -> None:
         self._given = list(dict.fromkeys(endpoints))
         self._learned: list[Endpoint] = []
+        self._discover = discover
         self._dice = dice
         self._round: list[Endpoint] = self._shuffled(())
         self._pause = 0.0
@@ -81,6 +82,8 @@ class Route:
 
     def learned(self, addresses: Iterable[str]) -> None:
         """A member said where all members are. What cannot be an address is passed over."""
+        if not self._discover:
+            return
         found = []
         for address in addresses:
             try:

@@ -1,141 +1,227 @@
-"""The shell around the core: one stream at a time, one clock, and the tasks that wait for them.
+"""The shell around the core: one stream at a time, one clock, and callers that wait.
 
-Three tasks. One keeps a stream up: dials, reads, dials again. One sends whatever the core has gathered since
-the last send. One looks at the clock when the core wants it. Callers wait for an event of their own, which is set
-when the core has completed their request. No locks: everything runs in one thread, and the core never waits.
+Three tasks. One keeps a stream up: dials, reads, dials again. One sends what the core has gathered since the
+last send: requests that were made meanwhile share frames, without a timer. One looks at the clock when the core
+wants it. Callers wait for an event of their own, set when the core has completed their request. No locks:
+everything runs in one thread, and nothing waits between two calls to the core that belong together.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.abc
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from coord.api.errors import CoordError, Disconnected
 from coord.client.core import OVER, Core, State
 from coord.client.endpoints import Endpoint, Route
 from coord.client.request import NEVER, Request
-from coord.client.settings import open_seconds, resume_seconds
-from coord.client.watching import Watching
+from coord.client.settings import resume_seconds
 
 log = logging.getLogger("coord.client")
 
 RECEIVE_BYTES: Final = 256 * 1024
 
 Dial = Callable[[Endpoint], Awaitable[anyio.abc.ByteStream]]
-"""Makes a stream to a member; what it raises of OSError is a member that could not be reached."""
+"""Makes a stream to a member. An OSError: it could not be reached."""
 
 
 async def dial_tcp(endpoint: Endpoint) -> anyio.abc.ByteStream:
     return await anyio.connect_tcp(endpoint.host, endpoint.port)
 
 
+class Bell:
+    """Wakes those who wait now. Look first, then wait: nothing can ring between the two."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        event, self._event = self._event, anyio.Event()
+        event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
 class Link:
-    """Drives a core. :meth:`run` until cancelled, or until the core is over."""
+    """Drives a core over streams, for as long as :meth:`run` runs."""
 
     def __init__(self, core: Core, route: Route, dial: Dial = dial_tcp) -> None:
         self.core = core
-        self._route = route
+        self.route = route
         self._dial = dial
-        self._to_send = anyio.Event()
+        self._stream: anyio.abc.ByteStream | None = None
+        self._stream_scope: anyio.CancelScope | None = None
+        self._send_scope: anyio.CancelScope | None = None
+        self._sendable = anyio.Event()
         self._clock_moved = anyio.Event()
         self._clock_at = NEVER
-        self._over = anyio.Event()
-        self._stream_scope: anyio.CancelScope | None = None
-        self._state_changed = anyio.Event()
+        self._state_changed = Bell()
+        self._stopped = anyio.Event()
 
     async def run(self) -> None:
-        """Keep the core connected. A bug in here ends the client, and every caller is told so."""
+        """Keep the core connected, until it is over or this is cancelled. Raises nothing: a failure in here closes
+        the core, and so every caller is told.
+        """
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._send)
                 tasks.start_soon(self._keep_time)
                 await self._keep_connected()
                 tasks.cancel_scope.cancel()
-        except Exception as error:  # noqa: BLE001  # else callers would wait for ever, or get an exception group
-            log.exception("the client failed; this is a bug in it")
-            failure = CoordError(f"the client failed, by a bug of its own: {error!r}")
-            failure.__cause__ = error
+        except Exception as error:
+            log.exception("the client has failed; this is a bug in it")
+            failure = CoordError(f"the client has failed, by a bug of its own: {error!r}")
             self.core.close(failure)
             self.settle()
+        finally:
+            self._stopped.set()
 
-    # --- what callers use ---
+    async def stopped(self) -> None:
+        """Wait until :meth:`run` has returned. *Cancellation:* shielded; whoever calls has cancelled it before."""
+        with anyio.CancelScope(shield=True):
+            await self._stopped.wait()
+        await cancel_shielded_checkpoint()  # its task leaves its group one step later
+
+    # --- for callers ---
 
     def settle(self) -> None:
-        """After anything was told to the core: wake whoever has something to do now."""
+        """After something was told to the core: wake whoever has something to do now."""
         core = self.core
         for request in core.take_completed():
-            if request.context is not None:
-                request.context.set()
+            request.context.set()
         for watch in core.take_woken():
             watch.context.set()
         for state in core.take_states():
             self._entered(state)
-        if core.hang_up is not None and self._stream_scope is not None:
-            self._stream_scope.cancel()
-        self._to_send.set()
+        if core.hang_up is not None:
+            self._cut()
+        if core.has_bytes:
+            self._sendable.set()
         if core.next_tick_at() < self._clock_at:
             self._clock_moved.set()
 
-    async def finished(self, request: Request, done: anyio.Event) -> Request:
-        """Wait for ``request``, whose context is ``done``. *Cancellation:* the request is abandoned."""
-        self._to_send.set()
+    async def finished(self, request: Request) -> None:
+        """Wait until ``request``, whose context is an event, is done. *Cancellation:* it is abandoned."""
+        self._sendable.set()
         if request.deadline < self._clock_at:
             self._clock_moved.set()
         try:
-            await done.wait()
+            await request.context.wait()
         finally:
             if not request.done:
                 self.core.abandon(request)
-        return request
 
-    async def opened(self, watch: Watching, done: anyio.Event) -> None:
-        """Wait until ``watch`` was opened. Raises what it failed with. *Cancellation:* it is closed."""
-        self.settle()
-        try:
-            await done.wait()
-            watch.opening.row()
-        except BaseException:
-            self.core.unwatch(watch)
-            self.settle()
-            raise
-
-    async def connected(self) -> None:
+    async def begun(self) -> None:
         """Wait until a member has said welcome for the first time, or the client is over."""
         while self.core.state is State.CONNECTING:
             await self._state_changed.wait()
 
-    def statistics(self) -> dict[str, Any]:
-        """For looking at."""
-        core = self.core
-        return {"state": core.state, "member": core.member, "unanswered": core.unanswered}
+    async def ended(self) -> CoordError:
+        """Wait until the client is over; returns why."""
+        while self.core.state not in OVER:
+            await self._state_changed.wait()
+        return self.core.failure or Disconnected("this client is closed")
 
-    # --- the three tasks ---
+    # --- the stream ---
 
     async def _keep_connected(self) -> None:
-        core = self.core
-        while core.state not in OVER:
-            endpoint, pause = self._route.next()
-            if pause:
-                with anyio.move_on_after(pause):
-                    await self._over.wait()
-                    return
-            await self._one_stream(endpoint)
+        while self.core.state not in OVER:
+            endpoint, pause = self.route.next()
+            with anyio.move_on_after(pause):
+                while self.core.state not in OVER:
+                    await self._state_changed.wait()
+            if self.core.state not in OVER:
+                await self._connection(endpoint)
 
-    async def _one_stream(self, endpoint: Endpoint) -> None:
+    async def _connection(self, endpoint: Endpoint) -> None:
+        """One connection, from its dialling to its end."""
         core = self.core
-        reason: CoordError | None = None
-        began_at = 0.0
-        with anyio.CancelScope() as scope:
-            self._stream_scope = scope
+        reason = Disconnected("the client has hung up")
+        began_at = anyio.current_time()
+        with anyio.CancelScope() as self._stream_scope:
             try:
-                stream = await self._dialled(endpoint)
-                async with stream, anyio.create_task_group() as tasks:
+                with anyio.fail_after(resume_seconds(core.session_timeout)):
+                    stream = await self._dial(endpoint)
+                try:
                     began_at = anyio.current_time()
+                    self._stream = stream
                     core.connected(began_at)
                     self.settle()
-                    tasks.start_soon(self._send, stream, scope)
-                    await self._receive(stream, endpoint)
-            except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError) as error:
-                reason = Disconnected(f"{endpoint}: {error or type(error).__name__}")
+                    await self._receive(stream)
+                finally:
+                    self._stream = None
+                    if self._send_scope is not None:
+                        self._send_scope.cancel()
+                    await anyio.aclose_forcefully(stream)
+            except TimeoutError:
+                reason = Disconnected(f"{endpoint} does not answer")
+            except anyio.EndOfStream:
+                reason = Disconnected(f"{endpoint} has closed the connection")
+            except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                reason = Disconnected(f"{endpoint}: {error.__cause__ or error or type(error).__name__}")
         self._stream_scope = None
+        now = anyio.current_time()
+        welcomed = core.state is State.CONNECTED
+        core.disconnected(now, reason)
+        if welcomed:
+            self.route.lost(endpoint, now - began_at)
+        if core.state not in OVER:
+            log.log(
+                logging.INFO if welcomed else logging.DEBUG,
+                "not connected to %s: %s",
+                endpoint,
+                core.last_error,
+            )
+        self.settle()
+
+    async def _receive(self, stream: anyio.abc.ByteStream) -> None:
+        core = self.core
+        while True:
+            data = await stream.receive(RECEIVE_BYTES)
+            core.received(data, anyio.current_time())
+            self.settle()
+
+    async def _send(self) -> None:
+        while True:
+            await self._sendable.wait()
+            self._sendable = anyio.Event()
+            stream = self._stream
+            data = self.core.take_bytes()
+            if not data or stream is None:
+                continue
+            with anyio.CancelScope() as self._send_scope:
+                try:
+                    await stream.send(data)
+                except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    # The reading side may wait for ever on a stream that takes nothing more.
+                    if self._stream is stream:
+                        self._cut()
+            self._send_scope = None
+
+    def _cut(self) -> None:
+        if self._stream_scope is not None:
+            self._stream_scope.cancel()
+
+    # --- the clock ---
+
+    async def _keep_time(self) -> None:
+        core = self.core
+        while True:
+            now = anyio.current_time()
+            core.tick(now)
+            self.settle()
+            self._clock_moved = anyio.Event()
+            self._clock_at = core.next_tick_at()
+            with anyio.move_on_after(self._clock_at - now):
+                await self._clock_moved.wait()
+
+    def _entered(self, state: State) -> None:
+        if state is State.CONNECTED:
+            self.route.learned([address for _, address in self.core.members])
+        self._state_changed.set()

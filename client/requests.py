@@ -55,8 +55,8 @@ class Requests:
         self._reads_in_flight = 0
         self._resend: deque[Request] = deque()
         """Writes of a former connection that were not sent on this one yet."""
-        self._resent = 0
-        """Of the last frame of those: not answered yet."""
+        self._resent: dict[int, None] = {}
+        """Ids of the last frame of those that are not answered yet."""
         self.earliest_deadline = NEVER
         """No deadline of what is not done is before it; the core's own waits are heeded too."""
 
@@ -68,6 +68,15 @@ class Requests:
     def writes_are_out(self) -> bool:
         """Every write that was asked for is on its way, or answered."""
         return not self._writes and not self._resend
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether ``take_frames`` has anything (or only what is done already)."""
+        if self._reads and self._reads_in_flight < self._settings.reads_in_flight:
+            return True
+        if self._resent:
+            return False
+        return bool(self._resend) or (bool(self._writes) and self._writes_fit(len(self._writes[0].encoded)))
 
     @property
     def unanswered(self) -> int:
@@ -116,13 +125,15 @@ class Requests:
         size = 0
         while resend and (not lot or size + len(resend[0].encoded) <= FRAME_BYTES):
             request = resend.popleft()
+            if request.answered:
+                continue  # what a former connection had sent was applied, and a member's answers go where the session is
             if request.done:
                 self._give_up(request)
                 continue
             request.sendings += 1
             size += len(request.encoded)
             lot.append(request)
-        self._resent = len(lot)
+        self._resent = dict.fromkeys(request.id for request in lot)
         return [self._writes_frame([item(request) for request in lot])] if lot else []
 
     def _give_up(self, request: Request) -> None:
@@ -133,14 +144,13 @@ class Requests:
         self._write_bytes_in_flight -= len(request.encoded)
 
     def _write_frames(self, frames: list[bytes]) -> None:
-        queue, waiting, sent, bounds = self._writes, self._waiting, self._sent, self._settings
+        queue, waiting, sent = self._writes, self._waiting, self._sent
         items: list[bytes] = []
         size = 0
-        while queue and self._writes_in_flight < bounds.writes_in_flight:
+        while queue:
             request = queue[0]
             length = len(request.encoded)
-            in_flight_bytes = self._write_bytes_in_flight + length
-            if not request.done and self._writes_in_flight and in_flight_bytes > bounds.in_flight_bytes:
+            if not self._writes_fit(length):
                 break
             queue.popleft()
             self._queued_bytes -= length
@@ -154,11 +164,17 @@ class Requests:
             waiting[request.id] = request
             sent.append(request)
             self._writes_in_flight += 1
-            self._write_bytes_in_flight = in_flight_bytes
+            self._write_bytes_in_flight += length
             items.append(item(request))
             size += length
         if items:
             frames.append(self._writes_frame(items))
+
+    def _writes_fit(self, length: int) -> bool:
+        bounds = self._settings
+        return self._writes_in_flight < bounds.writes_in_flight and (
+            not self._writes_in_flight or self._write_bytes_in_flight + length <= bounds.in_flight_bytes
+        )
 
     def _writes_frame(self, items: list[bytes]) -> bytes:
         return encode_raw_frame(WRITES_FRAME, array_of([dumps(self._confirmed()), *items]))
@@ -215,8 +231,8 @@ class Requests:
                 return from_code(status, row[4], row[5])
             self._writes_in_flight -= 1
             self._write_bytes_in_flight -= len(request.encoded)
-            if request.sendings > 1 and self._resent:
-                self._resent -= 1
+            if self._resent:
+                self._resent.pop(row[0], None)
         else:
             self._reads_in_flight -= 1
             if status == Unavailable.code and request.mode == LINEARIZABLE and not request.done:
@@ -236,7 +252,8 @@ class Requests:
         reads = [request for request in self._waiting.values() if request.mode != WRITE]
         self._reads_in_flight = 0
         self._waiting.clear()
-        self._writes_in_flight = self._write_bytes_in_flight = self._resent = 0
+        self._resent.clear()
+        self._writes_in_flight = self._write_bytes_in_flight = 0
         kept: deque[Request] = deque()
         for request in self._sent:
             if not request.done:
@@ -287,7 +304,7 @@ class Requests:
                     request.fail(make_error())
                     completed.append(request)
         self._waiting.clear()
+        self._resent.clear()
         for queue in (self._writes, self._reads, self._sent, self._resend):
             queue.clear()
         self._queued_bytes = self._writes_in_flight = self._write_bytes_in_flight = self._reads_in_flight = 0
-        self._resent = 0

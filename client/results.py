@@ -1,47 +1,55 @@
-"""Results of what looks at the service itself: its history and its sessions."""
+"""Results of what looks at the service itself: its history and its sessions. Each page can be iterated over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from coord.api.events import Event, event_of
+from coord.api.events import ChangeKind, Reason
+from coord.api.paths import is_below
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
-    """One step of the store: what one request changed, or one session's end, or one sweep."""
+class LogEntry:
+    """One znode's change. Several of one revision came of one request, one session's end, or one sweep."""
 
     revision: int
     log_index: int
     wall_ms: int
     """The leader's wall clock, for people."""
-    events: tuple[Event, ...]
-
-    @classmethod
-    def from_row(cls, row: Sequence[Any]) -> "Revision":
-        revision, log_index, wall_ms, changes = row
-        return cls(
-            revision, log_index, wall_ms, tuple([event_of(tuple(each), revision, wall_ms) for each in changes])
-        )
+    kind: ChangeKind
+    path: str
+    value: bytes | None
+    """The new value; ``None`` for a deletion."""
+    version: int
+    session: int
+    request: int
+    """Who asked, by its session and its own number; both 0 for the service itself."""
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Consecutive revisions. ``first_revision`` is the oldest that the member asked still keeps."""
+    """Changes of consecutive revisions, in order."""
 
+    entries: tuple[LogEntry, ...]
     first_revision: int
-    revisions: tuple[Revision, ...]
+    """The oldest that the member asked still keeps."""
+    next_revision: int
+    """Where the next page begins."""
     revision: int
-    """The store's when it was read."""
+    """The store's when it was read. ``next_revision <= revision + 1``; equal: this is the last page."""
+
+    def __iter__(self) -> Iterator[LogEntry]:
+        return iter(self.entries)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionInfo:
     """A session as the service knows it."""
 
-    id: int
-    timeout: float
-    """Seconds, as granted."""
+    session: int
+    timeout_ms: int
+    """As granted."""
     principal: str
     """Who the client proved to be; ``""`` without authentication."""
     client: str
@@ -55,27 +63,45 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """One page of sessions, by id; ``more`` says that some remain after the last one here."""
+    """One page of sessions, by number; ``more`` says that some remain after the last one here."""
 
-    sessions: tuple[Session, ...]
+    sessions: tuple[SessionInfo, ...]
     more: bool
     revision: int
 
+    def __iter__(self) -> Iterator[SessionInfo]:
+        return iter(self.sessions)
 
-def log_page(row: Any, revision: int) -> LogPage:
+
+def log_page(row: Any, revision: int, path: str) -> LogPage:
+    """From a reply's row; only changes at ``path`` and below."""
     first_revision, revisions = row
-    return LogPage(first_revision, tuple([Revision.from_row(each) for each in revisions]), revision)
+    entries = [
+        LogEntry(
+            number,
+            log_index,
+            wall_ms,
+            ChangeKind(kind),
+            changed,
+            value,
+            version,
+            session,
+            request,
+            Reason(why),
+        )
+        for number, log_index, wall_ms, changes in revisions
+        for kind, changed, value, version, session, request, why in changes
+        if changed == path or is_below(changed, path)
+    ]
+    next_revision = revisions[-1][0] + 1 if revisions else revision + 1
+    return LogPage(tuple(entries), first_revision, next_revision, revision)
 
 
 def session_page(row: Any, revision: int) -> SessionPage:
+    """From a reply's row."""
     sessions, more = row
-    return SessionPage(
-        tuple(
-            [
-                Session(number, timeout_ms / 1000, principal, client, opened_ms, tuple(paths), count)
-                for number, timeout_ms, principal, client, opened_ms, paths, count in sessions
-            ]
-        ),
-        more,
-        revision,
-    )
+    found = [
+        SessionInfo(session, timeout_ms, principal, client, opened_ms, tuple(paths), count)
+        for session, timeout_ms, principal, client, opened_ms, paths, count in sessions
+    ]
+    return SessionPage(tuple(found), more, revision)

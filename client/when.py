@@ -36,7 +36,9 @@ class Subject:
     __hash__ = None  # type: ignore[assignment]
 
     def _compare(self, operator: Operator, operand: object) -> Compare:
-        if not isinstance(operand, bytes | int) or isinstance(operand, bytes) != (self.target == Target.VALUE):
+        if not isinstance(operand, bytes | int) or isinstance(operand, bytes) != (
+            self.target == Target.VALUE
+        ):
             wanted = "bytes" if self.target == Target.VALUE else "a whole number"
             raise TypeError(f"{self.target.name.lower()} is compared with {wanted}, not {operand!r:.40}")
         return Compare(self.target, self.path, operator, operand)

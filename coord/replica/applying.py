@@ -9,6 +9,7 @@ from coord.api.events import Reason
 from coord.raft.types import ENTRY_COMMANDS, Entry
 from coord.replica.serving import attach
 from coord.replica.state import ReplicaState, close, reply
+from coord.store.sessions import reply_weight
 from coord.store.store import Answer
 from coord.wire.entries import decode_entry, encode_command
 
@@ -58,13 +59,12 @@ def _tell_events(state: ReplicaState) -> None:
 def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> None:
     _, session, _, requests = command
     check(isinstance(answer, list), "requests are answered one by one", session)
-    if requests:
-        state.proposals.applied((REQUESTS, session), requests[-1][0])
+    if requests and state.proposals.applied((REQUESTS, session), requests[-1][0]):
         state.progress_tick = state.ticks
     client = state.connections.get(state.attached.get(session, -1))
     if client is not None and isinstance(answer, list):
         for row in answer:
-            client.reply(row)
+            client.reply(row, reply_weight(row) if type(row[4]) is tuple else 0)
         state.dirty[client.id] = None
 
 
@@ -76,8 +76,8 @@ def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> Non
         state.leases.opened(session)
     if member != state.who.member or nonce >> 20 != state.who.boot:
         return  # another member's, or asked for by an earlier life of this one
-    state.proposals.applied((OPEN_SESSION, nonce), 0)
-    state.progress_tick = state.ticks
+    if state.proposals.applied((OPEN_SESSION, nonce), 0):
+        state.progress_tick = state.ticks
     state.opening_since_ms.pop(nonce, None)
     client = state.connections.get(state.opening.pop(nonce, -1))
     if client is not None and not opened:
@@ -91,8 +91,8 @@ def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> Non
 
 def _answer_ended(state: ReplicaState, command: Command, answer: Answer) -> None:
     _, session, request = command
-    state.proposals.applied((END_SESSION, session), request)
-    state.progress_tick = state.ticks
+    if state.proposals.applied((END_SESSION, session), request):
+        state.progress_tick = state.ticks
     client = state.connections.get(state.attached.get(session, -1))
     if client is not None and request:
         reply(state, client, _row(answer))

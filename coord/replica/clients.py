@@ -61,8 +61,13 @@ def backlog(state: ReplicaState, connection: int, full: bool) -> None:
         return
     client.full = full
     if not full:
-        deferred, client.deferred = client.deferred, []
-        state.due.extend(each for each in deferred if isinstance(each, Waiting))
+        resume_deferred(state, client)
+
+
+def resume_deferred(state: ReplicaState, client: Connection) -> None:
+    """Reads that were put off are due again, in the next step."""
+    state.due += client.deferred
+    client.deferred = []
 
 
 def received(state: ReplicaState, connection: int, frame: ClientFrame) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from coord.api.commands import Reply
 from coord.api.errors import CoordError
 from coord.replica.inputs import ClientOutput
+from coord.replica.reads import Waiting
 from coord.wire.client_frames import EventGroup, encode_events, encode_goodbye, encode_replies
 
 FRAME_EVENTS_BYTES: Final = 1024 * 1024
@@ -20,7 +21,13 @@ FRAME_ROWS_BYTES: Final = 1024 * 1024
 
 
 class _Rows(list[Reply]):
-    """Replies that go out together."""
+    """Replies that go out together. ``bytes``: of the values in them."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self, rows: Iterable[Reply], value_bytes: int) -> None:
+        super().__init__(rows)
+        self.bytes = value_bytes
 
 
 class _Groups(list[EventGroup]):
@@ -41,6 +48,7 @@ class Connection:
         "greeted",
         "id",
         "principal",
+        "queued_bytes",
         "replaying",
         "secret",
         "session",
@@ -61,30 +69,35 @@ class Connection:
         self.replaying = 0
         """Watches that are still being told the past."""
         self.watch_count = 0
-        self.deferred: list[object] = []
+        self.deferred: list[Waiting] = []
         """Reads that are due, put off while the client has enough to take in."""
         self.closing = False
         self.answered = 0
+        self.queued_bytes = 0
+        """Of values, to be sent at the end of this step."""
         self._parts: list[bytes | _Rows | _Groups] = []
-        self._held: list[Reply] = []
+        self._held = _Rows((), 0)
 
-    def reply(self, row: Reply) -> None:
-        """Answer a request."""
+    def reply(self, row: Reply, value_bytes: int = 0) -> None:
+        """Answer a request, with ``value_bytes`` of values in the answer."""
         self.answered += 1
+        self.queued_bytes += value_bytes
         if self.replaying:
             self._held.append(row)
+            self._held.bytes += value_bytes
             return
         parts = self._parts
         last = parts[-1] if parts else None
         if type(last) is _Rows:
             last.append(row)
+            last.bytes += value_bytes
         else:
-            parts.append(_Rows((row,)))
+            parts.append(_Rows((row,), value_bytes))
 
     def reply_at_once(self, row: Reply) -> None:
         """Answer a request that shows nothing of the tree, even while replies are held back."""
         self.answered += 1
-        self._parts.append(_Rows((row,)))
+        self._parts.append(_Rows((row,), 0))
 
     def event(self, group: EventGroup) -> None:
         """Tell this client's watches of a revision."""
@@ -103,8 +116,8 @@ class Connection:
         """One watch has been told all of the past."""
         self.replaying -= 1
         if not self.replaying and self._held:
-            held, self._held = self._held, []
-            self._parts.append(_Rows(held))
+            self._parts.append(self._held)
+            self._held = _Rows((), 0)
 
     def close(self, error: CoordError) -> None:
         """Say why, and hang up."""
@@ -120,6 +133,7 @@ class Connection:
         """Everything to be sent now."""
         parts, self._parts = self._parts, []
         answered, self.answered = self.answered, 0
+        self.queued_bytes = 0
         return ClientOutput(self.id, b"".join(_encoded(parts)), answered, self.closing)
 
 
@@ -144,12 +158,14 @@ def _event_frames(groups: list[EventGroup]) -> Iterable[bytes]:
     yield encode_events(groups[start:])
 
 
-def _reply_frames(rows: list[Reply]) -> Iterable[bytes]:
+def _reply_frames(rows: _Rows) -> Iterable[bytes]:
+    small = rows.bytes <= FRAME_ROWS_BYTES
+    if small and len(rows) <= FRAME_ROWS:
+        yield encode_replies(rows)
+        return
     start, size = 0, 0
     for position, row in enumerate(rows):
-        result = row[4]
-        # Only a get's or a multi's result is large; a tuple is what both are.
-        weight = _weight(result) if type(result) in (tuple, list) else 0
+        weight = 0 if small else result_bytes(row[4])
         if position - start >= FRAME_ROWS or (size and size + weight > FRAME_ROWS_BYTES):
             yield encode_replies(rows[start:position])
             start, size = position, 0
@@ -157,12 +173,10 @@ def _reply_frames(rows: list[Reply]) -> Iterable[bytes]:
     yield encode_replies(rows[start:])
 
 
-def _weight(result: tuple[object, ...] | list[object]) -> int:
-    """The bytes of values in a result row, counted two levels deep (a page's rows, a multi's results)."""
-    total = 0
-    for each in result:
-        if isinstance(each, bytes):
-            total += len(each)
-        elif isinstance(each, list | tuple):
-            total += _weight(each)
-    return total
+def result_bytes(result: object) -> int:
+    """The bytes of values in a result row; only a get's, a list's and a multi's have some."""
+    if isinstance(result, bytes):
+        return len(result)
+    if isinstance(result, list | tuple):
+        return sum([result_bytes(each) for each in result])
+    return 0

@@ -51,6 +51,11 @@ class Proposals:
         self._taken: dict[int, tuple[int, int]] = {}  # peer -> (its stream, the next lot)
 
     @property
+    def has_new(self) -> bool:
+        """Whether something was not proposed or passed on yet."""
+        return bool(self._unsent or self.gathered)
+
+    @property
     def pending_count(self) -> int:
         return len(self._pending)
 
@@ -64,15 +69,23 @@ class Proposals:
         self.pending_bytes += len(command)
         self._unsent.append(command)
 
-    def applied(self, key: tuple[int, int], last_request: int) -> None:
-        """Everything of ``key`` through ``last_request`` was applied, whoever proposed it."""
+    def applied(self, key: tuple[int, int], last_request: int) -> bool:
+        """Everything of ``key`` through ``last_request`` was applied, whoever proposed it.
+
+        Say whether something pending went with it. The interleaving that makes this matter: a lot of this follower
+        is lost, and the leader refuses all after it. Clients of other members go on writing. If their commands
+        counted as progress here, this member would never begin its stream anew.
+        """
         numbers = self._by_key.get(key)
         if numbers is None:
-            return
+            return False
+        moved = False
         while numbers and self._pending[numbers[0]].last_request <= last_request:
             self.pending_bytes -= len(self._pending.pop(numbers.popleft()).command)
+            moved = True
         if not numbers:
             del self._by_key[key]
+        return moved
 
     def restart(self) -> None:
         """Another leader, another term, or something was lost: everything pending goes out again, in order."""

@@ -104,6 +104,8 @@ class Replica:
                 state.outputs.clients.append(client.take())
                 if client.closing:
                     del state.connections[connection]
+                elif client.deferred and not client.full:
+                    clients.resume_deferred(state, client)
         state.dirty.clear()
 
     def take_outputs(self) -> Outputs:
@@ -127,6 +129,8 @@ def _settle(state: ReplicaState) -> None:
         if not outputs:
             return
         _handle_raft(state, outputs)
+        if not (state.proposals.has_new or state.rounds.wanted):
+            return  # nothing that was done now gives Raft more to do
     check(False, "a step settles")
 
 
@@ -236,7 +240,7 @@ def _tick_snapshot(state: ReplicaState) -> None:
         meta = state.raft.snapshot_meta(store.applied_index)
         maker.begin(store, meta)
         state.outputs.snapshot_begun = meta
-    sections, ended = maker.take_sections()
+    sections, ended = maker.take_sections(state.raft.persisted_index)
     state.outputs.snapshot_sections += sections
     state.outputs.snapshot_ended = state.outputs.snapshot_ended or ended
 

@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 from hmac import compare_digest
+from typing import Any
 
 from coord.api.errors import (
     OK,
@@ -11,8 +12,8 @@ from coord.api.errors import (
     SessionEnded,
     Unavailable,
 )
-from coord.api.ops import STATUS
-from coord.replica.connections import Connection
+from coord.api.ops import GET, STATUS
+from coord.replica.connections import Connection, result_bytes
 from coord.replica.reads import Waiting
 from coord.replica.state import ReplicaState, close, refuse, reply
 from coord.replica.status import status_row
@@ -27,6 +28,9 @@ from coord.wire.client_frames import (
     encode_welcome,
 )
 
+STEP_BYTES = 1024 * 1024
+"""Of values that one client is sent in one step. One large read may go over it, not one after another."""
+
 REPLAY_BYTES = 1024 * 1024
 """Of past events that one watch is sent at a time."""
 
@@ -38,10 +42,7 @@ def serve(state: ReplicaState, waiting: Waiting) -> None:
         return
     frame = waiting.frame
     if isinstance(frame, Reads):
-        if client.full:
-            client.deferred.append(waiting)
-        else:
-            _read(state, client, frame)
+        _read(state, client, waiting, frame)
     elif isinstance(frame, Watch):
         _open_watch(state, client, frame)
     elif isinstance(frame, Hello):
@@ -162,17 +163,23 @@ def _gap(state: ReplicaState, from_revision: int) -> Gap:
     )
 
 
-def _read(state: ReplicaState, client: Connection, frame: Reads) -> None:
+def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Reads) -> None:
+    """Serve a frame of reads; what the client cannot take in now is put off, and served at a later state."""
     store, limits = state.store, state.settings.limits
     revision, index = store.revision, store.applied_index
-    for request, op in frame.requests:
+    state.dirty[client.id] = None
+    for position, (request, op) in enumerate(frame.requests):
+        if client.full or client.queued_bytes > STEP_BYTES:
+            rest = frame._replace(requests=frame.requests[position:])
+            client.deferred.append(waiting._replace(frame=rest))
+            return
         try:
-            result = status_row(state) if op[0] == STATUS else store.read(op, limits)
+            result: Any = status_row(state) if op[0] == STATUS else store.read(op, limits)
         except CoordError as error:
             refuse(state, client, request, error)
         else:
-            client.reply((request, OK, revision, index, result))
-    state.dirty[client.id] = None
+            size = len(result[0]) if op[0] == GET else result_bytes(result)
+            client.reply((request, OK, revision, index, result), size)
 
 
 def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:

@@ -62,8 +62,12 @@ class SnapshotMaker:
         self.log_bytes = 0
         self.log_entries = 0
 
-    def take_sections(self) -> tuple[list[bytes], bool]:
-        """The next sections to write, encoded, and whether that was all. ``([], False)`` while the disk is behind."""
+    def take_sections(self, persisted_index: int) -> tuple[list[bytes], bool]:
+        """The next sections to write, encoded, and whether that was all. ``([], False)`` while the disk is behind.
+
+        The last one waits for the log: a snapshot becomes durable only when every entry in it is in this member's own
+        log, or a restart would find a log that ends before its snapshot begins.
+        """
         sections: list[bytes] = []
         making = self._making
         if making is None:
@@ -71,6 +75,8 @@ class SnapshotMaker:
         while self._unwritten < self._settings.snapshot_sections_per_tick:
             section = making.next_section()
             if section is None:
+                if self.meta is not None and persisted_index < self.meta.index:
+                    return sections, False
                 self.close()
                 return sections, True
             sections.append(encode_section(*section))

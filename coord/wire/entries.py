@@ -39,7 +39,7 @@ def decode_entry(data: bytes) -> tuple[int, int, list[Command]]:
         if version != ENTRY_VERSION:
             raise DecodeError(f"an entry of version {version!r:.20}; this member knows {ENTRY_VERSION}")
         return time_ms, wall_ms, [_command(row) for row in rows]
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise DecodeError(f"a malformed entry: {error}") from error
 
 

@@ -167,9 +167,12 @@ def check_derived(store: Store) -> None:
     assert all(session in store.sessions for session in tree.ephemerals)
     assert tree.data_bytes == size
     assert sorted(tree._ttl_paths) == sorted(path for path, znode in tree.znodes.items() if znode[10])
+    looked_at_ms: dict[str, int] = {}
+    for at_ms, path in tree._ttl_heap:
+        looked_at_ms[path] = min(at_ms, looked_at_ms.get(path, at_ms))
     for path, znode in tree.znodes.items():
         if znode[10] and not tree.child_count(path):
-            assert any(each == path and at_ms <= znode[11] for at_ms, each in tree._ttl_heap), path
+            assert looked_at_ms[path] <= znode[11], path
     assert tree.undo is None
     history = store.history.since(0)
     assert [each[0] for each in history] == list(range(store.history.first_revision, store.revision + 1))

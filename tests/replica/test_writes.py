@@ -1,0 +1,289 @@
+"""Writes: passed on, retried, applied once and in order, whoever leads."""
+
+import pytest
+
+from coord.api.errors import OK, Overloaded, SessionEnded, SessionRequired
+from coord.api.ops import Create, Get, Set
+from coord.limits import MemberLimits
+from coord.raft.messages import Append
+from coord.replica.settings import ReplicaSettings
+from coord.wire.client_frames import Hello
+from coord.wire.peer_frames import Forward
+from tests.replica.cluster import TICK_MS, Cluster
+
+
+def requests_in_order(cluster: Cluster, session: int) -> list[int]:
+    """The ids of a session's requests, as they were applied."""
+    return [
+        request
+        for number in sorted(cluster.revisions)
+        for request in dict.fromkeys(
+            change[5] for change in cluster.revisions[number][3] if change[4] == session
+        )
+    ]
+
+
+def same_everywhere(cluster: Cluster) -> None:
+    stores = [member.store for member in cluster.members.values()]
+    assert len({store.applied_index for store in stores}) == 1
+    assert all(store.tree.znodes == stores[0].tree.znodes for store in stores)
+
+
+def test_a_follower_passes_writes_on() -> None:
+    cluster = Cluster()
+    for number in (*cluster.followers(), cluster.leader()):
+        client = cluster.client(number)
+        request = client.write(Create(f"/n{number}", b"x"), Set(f"/n{number}", b"y"))
+        cluster.settle()
+        assert client.reply(request)[1] == OK
+        assert client.reply(request - 1)[1] == OK
+    assert cluster.members[1].store.revision == 6
+    cluster.tick(5)
+    same_everywhere(cluster)
+
+
+def test_writes_need_a_session() -> None:
+    cluster = Cluster()
+    client = cluster.connect(1)
+    client.hello(Hello(None, "", None))
+    request = client.write(Create("/a"))
+    end = client.end_session()
+    keepalive = client.keepalive()
+    cluster.settle()
+    assert client.reply(request)[1] == SessionRequired.code
+    assert client.reply(end)[1] == SessionRequired.code
+    assert client.reply(keepalive)[1] == OK
+    assert cluster.members[1].store.revision == 0
+
+
+def test_a_change_of_leaders_with_writes_pending() -> None:
+    """Each is applied once and in its order, though some were proposed by both leaders and some by neither."""
+    cluster = Cluster()
+    old = cluster.leader()
+    follower = cluster.followers()[0]
+    client = cluster.client(follower)
+    own = cluster.client(old)
+    requests = [client.write(Create("/a", b"0"))]
+    cluster.settle()
+    cluster.isolate(old)
+    for number in range(1, 4):
+        requests.append(client.write(Set("/a", b"%d" % number)))
+        own.write(Set("/", b"%d" % number))
+        cluster.settle()
+        cluster.tick()
+    assert not client.has(requests[1])
+    cluster.until(lambda: cluster.leader() not in (0, old))
+    cluster.until(lambda: client.has(requests[-1]))
+    requests.append(client.write(Set("/a", b"last")))
+    cluster.settle()
+    cluster.heal()
+    cluster.until(lambda: not own.unanswered)
+    cluster.tick(20)
+    assert [client.reply(request)[1] for request in requests] == [OK] * len(requests)
+    assert requests_in_order(cluster, client.session) == requests
+    assert requests_in_order(cluster, own.session) == list(range(1, 4))
+    assert cluster.read(Get("/a"))[0] == b"last"
+    same_everywhere(cluster)
+
+
+def test_a_lost_reply_is_asked_for_again_at_another_member() -> None:
+    cluster = Cluster()
+    client = cluster.client(1)
+    request = client.write(Create("/q-", sequential=True), Create("/q-", sequential=True))
+    client.drop()  # the reply finds nobody
+    cluster.settle()
+    assert cluster.members[2].store.revision == 2
+    for number in (2, 3, 1):
+        client = cluster.resumed(client, number)
+        client.unanswered = {1: Create("/q-", sequential=True).row(), 2: Create("/q-", sequential=True).row()}
+        client.write_again()
+        cluster.settle()
+        assert [client.reply(each)[4] for each in (request - 1, request)] == [
+            "/q-0000000000",
+            "/q-0000000001",
+        ]
+        client.replies.clear()
+    assert cluster.members[2].store.revision == 2
+
+
+def test_a_retry_after_a_restart_from_a_snapshot() -> None:
+    """The kept replies are part of the snapshot: without them the retry would be a second write."""
+    settings = ReplicaSettings(tick_ms=TICK_MS, snapshot_entries=5, catch_up_bytes=1)
+    cluster = Cluster(settings=settings)
+    client = cluster.client(1)
+    client.write(Create("/q-", sequential=True))
+    cluster.settle()
+    other = cluster.client(2)
+    for number in range(10):
+        other.write(Create(f"/n{number}"))
+        cluster.tick()
+    cluster.tick(20)
+    for number in cluster.members:
+        assert cluster.members[number].snapshots_saved
+        assert cluster.members[number].disk.start_index > client.reply(1)[3]
+    for number in cluster.members:
+        cluster.crash(number)
+    for number in cluster.members:
+        cluster.start(number)
+    cluster.until_leader()
+    again = cluster.resumed(client, 3)
+    again.unanswered = {1: Create("/q-", sequential=True).row()}
+    again.write_again()
+    cluster.until(lambda: again.has(1))
+    assert again.reply(1) == client.reply(1)
+    assert cluster.members[1].store.revision == 11
+
+
+def test_a_lost_lot_does_not_stop_a_follower_while_others_write() -> None:
+    """One lot of follower F is lost; the leader stays, and refuses F's later lots, for they come after a hole.
+
+    Meanwhile member G's clients go on writing: that F applies their commands is no progress of its own.
+    """
+    cluster = Cluster()
+    unlucky, busy = cluster.followers()
+    client, other = cluster.client(unlucky), cluster.client(busy)
+    other.write(Create("/busy"))
+    cluster.settle()
+    cluster.hold_messages(Forward, unlucky)
+    client.write(Create("/a"))
+    cluster.settle()
+    cluster.heal()
+    cluster.held.clear()
+    second = client.write(Create("/a/b"))
+    for _ in range(2 * cluster.settings.resend_ticks):
+        other.write(Set("/busy", b"x"))
+        cluster.tick()
+    assert client.reply(second)[1] == OK
+    assert requests_in_order(cluster, client.session) == [1, 2]
+
+
+def test_a_stream_with_a_hole_is_not_taken_on() -> None:
+    """Lot 0 (x=1) is late, lot 1 (x=2) arrives: taken alone, x would end as 1, though the client set 2 last."""
+    cluster = Cluster()
+    follower = cluster.followers()[0]
+    client = cluster.client(follower)
+    client.write(Create("/x"))
+    cluster.settle()
+    cluster.hold_messages(Forward, follower)
+    client.write(Set("/x", b"1"))
+    cluster.settle()
+    cluster.travels = None
+    client.write(Set("/x", b"2"))
+    cluster.settle()
+    assert not client.has(2)
+    assert not client.has(3)
+    cluster.deliver_held()  # late, and out of its place in between
+    cluster.until(lambda: client.has(3))
+    assert requests_in_order(cluster, client.session) == [1, 2, 3]
+    assert cluster.read(Get("/x"))[0] == b"2"
+
+
+def test_a_lot_repeated_by_the_network_is_harmless() -> None:
+    cluster = Cluster()
+    follower = cluster.followers()[0]
+    client = cluster.client(follower)
+    cluster.delays = lambda sender, to: (0, 0, TICK_MS)
+    for number in range(5):
+        client.write(Create(f"/q{number}-", sequential=True))
+        cluster.tick()
+    cluster.delays = None
+    cluster.tick(2 * cluster.settings.resend_ticks)
+    assert requests_in_order(cluster, client.session) == [1, 2, 3, 4, 5]
+
+
+def test_nothing_is_acknowledged_before_a_quorum_has_synced() -> None:
+    cluster = Cluster()
+    leader = cluster.leader()
+    client = cluster.client(leader)
+    for number in cluster.followers():
+        cluster.hold_disk(number)
+    request = client.write(Create("/a"))
+    cluster.tick(3)
+    assert not client.has(request)
+    cluster.release_disk(cluster.followers()[0])
+    assert client.reply(request)[1] == OK
+
+
+def test_what_was_not_synced_may_be_lost_and_is_not_acknowledged() -> None:
+    cluster = Cluster()
+    leader = cluster.leader()
+    client = cluster.client(leader)
+    for number in cluster.members:
+        cluster.hold_disk(number)
+    request = client.write(Create("/a"))
+    cluster.settle()
+    for number in cluster.members:
+        cluster.crash(number)
+    for number in cluster.members:
+        cluster.start(number)
+    cluster.until_leader()
+    assert not client.has(request)
+    again = cluster.resumed(client, cluster.leader())
+    again.write_again()
+    cluster.until(lambda: again.has(request))
+    assert again.reply(request)[1:3] == [OK, 1]
+
+
+def test_pending_commands_are_bounded() -> None:
+    cluster = Cluster(settings=ReplicaSettings(tick_ms=TICK_MS, limits=MemberLimits(pending_commands=3)))
+    client = cluster.client(cluster.leader())
+    cluster.isolate(client.member)
+    requests = [client.write(Create(f"/n{number}")) for number in range(5)]
+    cluster.settle()
+    assert [client.replies[each][1] if client.has(each) else None for each in requests] == [
+        None, None, None, Overloaded.code, Overloaded.code,
+    ]  # fmt: skip
+    cluster.heal()
+    cluster.until(lambda: all(client.has(each) for each in requests))
+    later = client.write(Create("/later"))
+    cluster.settle()
+    assert client.reply(later)[1] == OK
+
+
+def test_pending_bytes_are_bounded() -> None:
+    cluster = Cluster(settings=ReplicaSettings(tick_ms=TICK_MS, limits=MemberLimits(pending_bytes=1000)))
+    client = cluster.client(1)
+    request = client.write(Create("/a", b"x" * 2000))
+    cluster.settle()
+    assert client.reply(request)[1] == Overloaded.code
+    assert "pending_bytes" in client.reply(request)[4]
+
+
+def test_a_leader_appends_no_more_while_too_much_is_not_committed() -> None:
+    cluster = Cluster(settings=ReplicaSettings(tick_ms=TICK_MS, uncommitted_bytes=1000, entry_bytes=300))
+    leader = cluster.leader()
+    client = cluster.client(leader)
+    for number in cluster.followers():
+        cluster.hold_disk(number)
+    for number in range(50):
+        client.write(Create(f"/n{number}", b"x" * 100))
+        cluster.settle()
+    assert cluster.members[leader].state.raft.uncommitted_bytes < 1500
+    for number in cluster.followers():
+        cluster.release_disk(number)
+    cluster.until(lambda: not client.unanswered)
+    assert requests_in_order(cluster, client.session) == list(range(1, 51))
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_write_that_comes_after_the_end(ends: bool) -> None:
+    cluster = Cluster()
+    follower = cluster.followers()[0]
+    client = cluster.client(follower)
+    again = cluster.resumed(client, cluster.leader())
+    if ends:
+        again.end_session()
+    cluster.hold_messages(Append, cluster.leader())  # the follower does not learn of the end yet
+    cluster.settle()
+    client.write(Create("/late"))
+    cluster.settle()
+    cluster.travels = None
+    cluster.deliver_held()
+    cluster.tick(20)
+    paths = list(cluster.members[1].store.tree.znodes)
+    if ends:
+        assert client.goodbye is not None
+        assert client.goodbye.code == SessionEnded.code
+        assert paths == ["/"]
+    else:
+        assert "/late" in paths

@@ -1,0 +1,112 @@
+"""Frames, messages and ops to draw from."""
+
+from typing import Any, get_type_hints
+
+from hypothesis import strategies as st
+
+from coord.api.ops import (
+    Compare,
+    Create,
+    Delete,
+    Exists,
+    Get,
+    Kind,
+    List,
+    Multi,
+    Operator,
+    Set,
+    Target,
+    WatchScope,
+)  # fmt: skip
+from coord.raft.messages import MESSAGE_TYPES
+from coord.raft.types import Configuration, Entry, SnapshotMeta
+from coord.wire.client_frames import EndSession, Hello, Keepalive, NewSession, ResumeSession, Unwatch, Watch
+from coord.wire.peer_frames import (
+    FormationProbe,
+    FormationReply,
+    Forward,
+    ReadGranted,
+    ReadRefused,
+    ReadRequest,
+)  # fmt: skip
+
+INTS = st.integers(0, 2**63 - 1)
+IDS = st.integers(1, 2**63 - 1)
+BYTES = st.binary(max_size=40)
+NAME = st.text(
+    st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1, max_size=8
+).filter(lambda name: name not in (".", ".."))
+PATHS = st.lists(NAME, max_size=4).map(lambda names: "/" + "/".join(names))
+CONDITION = st.none() | INTS
+
+TREE_OPS = st.one_of(
+    st.builds(
+        Create, PATHS, BYTES, st.sampled_from([Kind.PERSISTENT, Kind.EPHEMERAL, Kind.CONTAINER]), st.just(False),
+        st.booleans(),
+    ),
+    st.builds(Create, PATHS, BYTES, st.just(Kind.TTL), st.just(False), st.booleans(), st.integers(1, 10**9)),
+    st.builds(Create, PATHS, BYTES, sequential=st.just(True)).filter(lambda op: len(op.path) < 200),
+    st.builds(Set, PATHS, BYTES, CONDITION, CONDITION, st.booleans(), st.booleans()),
+    st.builds(Delete, PATHS, CONDITION, CONDITION, st.booleans()),
+    st.builds(Get, PATHS, CONDITION, CONDITION),
+    st.builds(Exists, PATHS),
+    st.builds(List, PATHS, st.booleans(), st.booleans(), st.integers(1, 10_000), st.none() | NAME),
+)  # fmt: skip
+COMPARES = st.one_of(
+    st.builds(Compare, st.just(Target.VALUE), PATHS, st.sampled_from(Operator), BYTES),
+    st.builds(Compare, st.just(Target.EXISTS), PATHS, st.sampled_from(list(Operator)[:2]), st.booleans()),
+    st.builds(
+        Compare,
+        st.sampled_from(
+            [Target.VERSION, Target.CREATED_REVISION, Target.MODIFIED_REVISION, Target.CHILD_COUNT]
+        ),
+        PATHS,
+        st.sampled_from(Operator),
+        INTS,
+    ),
+)
+MULTIS = st.builds(
+    Multi,
+    st.lists(COMPARES, max_size=3).map(tuple),
+    st.lists(TREE_OPS, max_size=3).map(tuple),
+    st.lists(TREE_OPS, max_size=3).map(tuple),
+)
+OPS = TREE_OPS | MULTIS
+
+SECRET = st.binary(min_size=16, max_size=16)
+HELLOS = st.builds(
+    Hello,
+    st.none() | st.builds(NewSession, IDS) | st.builds(ResumeSession, IDS, SECRET),
+    st.text(max_size=128),
+    st.none() | SECRET,
+)
+WATCHES = st.builds(Watch, IDS, IDS, PATHS, st.sampled_from(WatchScope).map(int), st.none() | IDS)
+UNWATCHES = st.builds(Unwatch, IDS, IDS)
+KEEPALIVES = st.builds(Keepalive, IDS)
+ENDS = st.builds(EndSession, IDS)
+
+ENTRIES = st.builds(Entry, INTS, INTS, st.integers(0, 1), BYTES)
+_MEMBERS = st.lists(st.integers(1, 9), max_size=4, unique=True).map(sorted).map(tuple)
+METAS = st.builds(SnapshotMeta, INTS, INTS, st.builds(Configuration, _MEMBERS, _MEMBERS, _MEMBERS, _MEMBERS))
+
+_FIELDS: dict[Any, st.SearchStrategy[Any]] = {
+    int: INTS,
+    bool: st.booleans(),
+    bytes: BYTES,
+    tuple[int, ...]: st.lists(INTS, max_size=4).map(tuple),
+    tuple[bytes, ...]: st.lists(BYTES, max_size=4).map(tuple),
+    tuple[Entry, ...]: st.lists(ENTRIES, max_size=4).map(tuple),
+    SnapshotMeta: METAS,
+}
+
+PEER_TYPES: tuple[Any, ...] = (
+    *MESSAGE_TYPES.values(), Forward, ReadRequest, ReadGranted, ReadRefused, FormationProbe, FormationReply,
+)  # fmt: skip
+
+
+def messages_of(message_type: Any) -> st.SearchStrategy[Any]:
+    """Messages of one type: fields by their hints."""
+    return st.builds(message_type, *[_FIELDS[hint] for hint in get_type_hints(message_type).values()])
+
+
+MESSAGES = st.one_of([messages_of(each) for each in PEER_TYPES])
