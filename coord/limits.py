@@ -64,8 +64,9 @@ class MemberLimits:
     """Of one connection. Beyond: nothing more is read from it until some are answered."""
     watches_per_connection: int = 20_000
     """Beyond: ``limit_exceeded``."""
-    outbox_bytes: int = 32 * MIB
-    """Waiting for a client that does not read. Beyond: the connection is cut; its watches can resume."""
+    outbox_bytes: int = 64 * MIB
+    """Waiting for a client that does not read. Beyond: the connection is cut; its watches can resume.
+    At least ``OUTBOX_MIN_BYTES``."""
     pending_commands: int = 100_000
     """Of one member's clients, not yet applied. Beyond: ``overloaded``."""
     pending_bytes: int = 256 * MIB
@@ -77,6 +78,9 @@ class MemberLimits:
     handshake_wait_ms: int = 10_000
     """For a session to be opened or confirmed by a quorum. Beyond: goodbye with ``unavailable``."""
 
+
+OUTBOX_MIN_BYTES = 4 * MIB
+"""Reads are put off for a client that has 1 MiB waiting, but a step or two of them may be under way."""
 
 CLIENT_FRAME_MAX_BYTES = 4 * MIB
 """From a client to a member. Beyond: goodbye with ``protocol_error``. A constant of the protocol."""

@@ -6,7 +6,9 @@ from coord import __version__
 from coord.cli.bench import bench
 from coord.cli.dev import dev
 from coord.cli.inspecting import snapshot, wal
+from coord.cli.looking import log, sessions, status, watch
 from coord.cli.serve import serve
+from coord.cli.tree import create, delete, get, ls, set_, stat, tree
 
 app = typer.Typer(
     name="coord",
@@ -20,7 +22,11 @@ MEMBERS, TREE, LOOKING, OFFLINE = "Members", "The tree", "The service", "A data 
 
 app.command(rich_help_panel=MEMBERS)(serve)
 app.command(rich_help_panel=MEMBERS)(dev)
-for look in (bench,):
+app.command(rich_help_panel=TREE)(get)
+app.command("set", rich_help_panel=TREE)(set_)
+for command in (create, delete, stat, ls, tree):
+    app.command(rich_help_panel=TREE)(command)
+for look in (watch, log, status, sessions, bench):
     app.command(rich_help_panel=LOOKING)(look)
 for inspector in (wal, snapshot):
     app.command(rich_help_panel=OFFLINE)(inspector)

@@ -1,6 +1,6 @@
 """Commands that look at the service: its members, its changes, its sessions."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio
 import typer
@@ -123,7 +123,7 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Show changes as they happen, until Ctrl-C."""
-    scope = "subtree" if subtree else "children" if children else "znode"
+    scope: Literal["znode", "children", "subtree"] = "subtree" if subtree else "children" if children else "znode"
 
     async def command(client: Client) -> None:
         left = count

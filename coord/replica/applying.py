@@ -80,6 +80,8 @@ def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> Non
         state.progress_tick = state.ticks
     state.opening_since_ms.pop(nonce, None)
     client = state.connections.get(state.opening.pop(nonce, -1))
+    if client is not None and client.closing:
+        client = None  # told goodbye in this very step: a welcome after it would attach the session to nobody
     if client is not None and not opened:
         close(state, client, from_code(row[1], row[4], row[5]))
     elif client is not None:

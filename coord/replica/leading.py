@@ -42,13 +42,16 @@ def tick(state: ReplicaState) -> None:
     leases, raft, store = state.leases, state.raft, state.store
     if leases is None:
         return
-    leases.tick(state.now_ms)
     if state.ticks % state.settings.lease_ticks or raft.term_at(raft.commit_index) != raft.term:
         return  # not before an entry of this term is committed: until then this member knows less than it has
     overdue = leases.take_overdue({session.id: session.timeout_ms for session in store.sessions.values()})
     if overdue:
         index = _propose(state, [encode_command((EXPIRE_SESSIONS, overdue))])
         state.expire_index = index or state.expire_index
+        if index is None:
+            leases.spare(
+                overdue
+            )  # handing over leadership, which may yet fail: then they are looked at again
     if store.limits != state.settings.store_limits and not state.limits_proposed:
         wanted = {name: getattr(state.settings.store_limits, name) for name in limit_names(StoreLimits)}
         state.limits_proposed = _propose(state, [encode_command((SET_LIMITS, wanted))]) is not None

@@ -50,3 +50,8 @@ class Leases:
         ]
         self._expiring.update(dict.fromkeys(overdue))
         return overdue
+
+    def spare(self, sessions: list[int]) -> None:
+        """The end of ``sessions`` did not get into the log: they are overdue as before."""
+        for session in sessions:
+            self._expiring.pop(session, None)

@@ -94,6 +94,10 @@ class Replica:
         """Take ``inputs``, in order. ``now_ms`` is monotonic; ``wall_ms`` is for people and decides nothing."""
         state = self._state
         state.now_ms, state.wall_ms = now_ms, wall_ms
+        if state.leases is not None:
+            # Here, not just at ticks: who is heard of now is heard of now, not at the last tick. Else a session could
+            # end that much before what its client was promised by the answer to its keepalive.
+            state.leases.tick(now_ms)
         for each in inputs:
             _HANDLERS[type(each)](state, each)
         _settle(state)

@@ -1,4 +1,4 @@
-"""Sessions: opened, moved between members with their secret, and ended no earlier and not much later than they may be."""
+"""Sessions: opened, moved between members with their secret; ended no earlier and not much later than they may be."""
 
 import pytest
 

@@ -32,7 +32,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     [port] = free_ports(1)
     folder: Path = tmp_path_factory.mktemp("bad-input")
     config = folder / "coord.toml"
-    config.write_text("[limits]\nhandshake_ms = 300\nconnections = 300\noutbox_bytes = 2000000\n")
+    config.write_text("[limits]\nhandshake_ms = 300\nconnections = 300\noutbox_bytes = 4194304\n")
     data = folder / "data"
     member = Member(["--config", str(config), "--data", str(data), "--listen", f"127.0.0.1:{port}"])
     member.start().wait_serving()
