@@ -8,6 +8,7 @@ from coord.api.errors import (
     DeadlineExceeded,
     Disconnected,
     Exists,
+    InvalidRequest,
     NotEmpty,
     NotFound,
     Overloaded,
@@ -31,6 +32,8 @@ STORAGE: Final = 6
 
 def exit_code(error: CoordError) -> int:
     """The exit code that tells a script what ``error`` was."""
+    if isinstance(error, InvalidRequest):
+        return USAGE
     if isinstance(error, NotFound):
         return NOT_FOUND
     if isinstance(error, Conflict | Exists | NotEmpty):

@@ -49,9 +49,8 @@ def tick(state: ReplicaState) -> None:
         index = _propose(state, [encode_command((EXPIRE_SESSIONS, overdue))])
         state.expire_index = index or state.expire_index
         if index is None:
-            leases.spare(
-                overdue
-            )  # handing over leadership, which may yet fail: then they are looked at again
+            # Handing over leadership, which may yet fail: then they are looked at again.
+            leases.spare(overdue)
     if store.limits != state.settings.store_limits and not state.limits_proposed:
         wanted = {name: getattr(state.settings.store_limits, name) for name in limit_names(StoreLimits)}
         state.limits_proposed = _propose(state, [encode_command((SET_LIMITS, wanted))]) is not None

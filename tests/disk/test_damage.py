@@ -9,11 +9,11 @@ import pytest
 from coord.disk.errors import DamagedFolder, StorageError
 from coord.disk.identity import decode, load
 from coord.disk.names import segment_name, snapshot_name
-from coord.disk.record import KIND_MARK, Encoder
+from coord.disk.record import KIND_MARK, Encoder, owner_digest
 from coord.disk.recovery import read_log
 from coord.disk.settings import StorageSettings
 from coord.raft.types import Entry, HardState
-from tests.disk.helpers import Appender, entries, entry, formed, meta, reopen, take_snapshot
+from tests.disk.helpers import CLUSTER, Appender, entries, entry, formed, meta, reopen, take_snapshot
 from tests.disk.memory import MemoryFileSystem
 
 # No padding: that a whole bad sector does not cost the vote is tried in test_hard_state.py.
@@ -319,13 +319,16 @@ def test_a_stale_record_of_another_history_is_not_taken() -> None:
     assert recovered.entries == [entry(1, 1, b"this")]
 
 
-def test_a_value_that_looks_like_a_record_is_no_evidence() -> None:
-    """A client who knows the format, and guesses the place, writes it; then the batch with it is torn."""
+@pytest.mark.parametrize("wrong", ["owner", "segment", "offset"])
+def test_what_only_looks_like_a_record_is_no_evidence(wrong: str) -> None:
+    """A client who knows the format, and guesses the place, writes it; or the disk misdirected one of ours.
+    Then the batch with it is torn."""
     fs = MemoryFileSystem()
     append = Appender(formed(fs, TINY))
     append(entries(1, 2))
     at = len(fs.files()[FIRST]) + 64
-    forged = Encoder(b"not ours", 1, at, 0, 2**31)
+    owner = b"not ours" if wrong == "owner" else owner_digest(bytes(range(16)), CLUSTER, 1)
+    forged = Encoder(owner, 2 if wrong == "segment" else 1, at + 1 if wrong == "offset" else at, 0, 2**31)
     forged.add(KIND_MARK, 0, 2, 1, 0, b"")
     append((entry(3, 1, forged.data() + b"end"),))
     data = fs.files()[FIRST]
