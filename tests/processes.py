@@ -150,6 +150,10 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill what runs."""
         for member in self.members:
             if member.running:
                 member.kill()

@@ -123,7 +123,9 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Show changes as they happen, until Ctrl-C."""
-    scope: Literal["znode", "children", "subtree"] = "subtree" if subtree else "children" if children else "znode"
+    scope: Literal["znode", "children", "subtree"] = (
+        "subtree" if subtree else "children" if children else "znode"
+    )
 
     async def command(client: Client) -> None:
         left = count

@@ -174,9 +174,9 @@ def _reply_frames(rows: _Rows) -> Iterable[bytes]:
 
 
 def result_bytes(result: object) -> int:
-    """The bytes of values in a result row; only a get's, a list's and a multi's have some."""
-    if isinstance(result, bytes):
+    """About the bytes of a result row. Names and numbers count too: a page of children is large without any value."""
+    if isinstance(result, bytes | str):
         return len(result)
     if isinstance(result, list | tuple):
-        return sum([result_bytes(each) for each in result])
+        return len(result) + sum([result_bytes(each) for each in result])
     return 0

@@ -127,7 +127,7 @@ class Outputs:
     - ``clients``: to leave at once.
     - ``sections_wanted``: ``(peer, snapshot_index, section)``, to be read from the disk.
     - ``sections_received``: ``(meta, section, data, last)``, to be written aside on the disk.
-    - ``snapshot_begun``: this member's own snapshot: begin writing it.
+    - ``snapshot_begun``: this member's own snapshot: begin writing it; one that was begun before and not ended is void.
     - ``snapshot_sections``: its next sections; ``snapshot_ended``: that was the last one.
     - ``trim``: ``(snapshot_index, keep_from_index)``: older log and snapshots may go.
     - ``recovered``: recovery ended: the disk may forget that it was damaged.

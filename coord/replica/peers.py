@@ -26,9 +26,14 @@ def receive_messages(state: ReplicaState, peer: int, received: list[PeerMessage]
         elif isinstance(message, ReadGranted):
             state.rounds.granted(message.read, message.index)
         elif isinstance(message, ReadRefused):
-            state.rounds.give_up(message.read)
+            state.rounds.refused(message.read)
         elif isinstance(message, FormationProbe):
-            formed = FORMED if state.raft.term == 0 and state.raft.last_index == 0 else ESTABLISHED
+            raft = state.raft
+            # Recovering means: somebody told this member of an established cluster. That must not be forgotten while it
+            # has nothing of it yet: should all the others lose their disks now, they would begin anew without a word.
+            formed = (
+                FORMED if raft.term == 0 and raft.last_index == 0 and not raft.recovering else ESTABLISHED
+            )
             state.outputs.messages.append((peer, FormationReply(message.nonce, formed, state.who.cluster)))
         elif isinstance(message, FormationReply):
             pass  # the answer to a question from before this member was formed

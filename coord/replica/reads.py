@@ -26,7 +26,7 @@ class Waiting(NamedTuple):
 class ReadRounds:
     """Linearizable reads of this member's clients. At most one round is under way."""
 
-    __slots__ = ("_asked", "_granted", "_next_number", "_queued", "asked_ticks")
+    __slots__ = ("_asked", "_granted", "_next_number", "_queued", "asked_ticks", "resting")
 
     def __init__(self, boot: int) -> None:
         self._next_number = boot << 20
@@ -34,6 +34,8 @@ class ReadRounds:
         self._asked: tuple[int, list[Waiting]] | None = None
         self._granted: list[tuple[int, list[Waiting]]] = []  # (log index, reads), index not decreasing
         self.asked_ticks = 0
+        self.resting = False
+        """The last round was refused: the next is asked at the next tick, or of the next leader."""
 
     def __len__(self) -> int:
         asked = len(self._asked[1]) if self._asked else 0
@@ -45,7 +47,7 @@ class ReadRounds:
     @property
     def wanted(self) -> bool:
         """Whether a round should be asked now."""
-        return bool(self._queued) and self._asked is None
+        return bool(self._queued) and self._asked is None and not self.resting
 
     def ask(self) -> tuple[int, list[Waiting]]:
         """Begin a round for all that is queued: its number, and what it is for."""
@@ -68,6 +70,16 @@ class ReadRounds:
         if self._asked is not None and number in (None, self._asked[0]):
             self._queued = self._asked[1] + self._queued
             self._asked = None
+
+    def refused(self, number: int) -> None:
+        """Whom this member takes for the leader is none, or no longer.
+
+        It may be a while before this member knows, too. Asked again at once, the two would send each other
+        request and refusal as fast as they can, until then.
+        """
+        if self._asked is not None and self._asked[0] == number:
+            self.give_up()
+            self.resting = True
 
     @property
     def under_way(self) -> bool:

@@ -149,6 +149,7 @@ def _notice_leader(state: ReplicaState) -> None:
     state.term, state.leader = raft.term, raft.leader
     state.proposals.restart()
     state.rounds.give_up()
+    state.rounds.resting = False
     state.progress_tick = state.ticks
     if leads:
         leading.begin(state)
@@ -217,6 +218,7 @@ def _tick(state: ReplicaState, _: Tick) -> None:
     raft.tick()
     _notice_leader(state)
     leading.tick(state)
+    state.rounds.resting = False
     if state.rounds.under_way:
         state.rounds.asked_ticks += 1
         if state.rounds.asked_ticks > settings.round_ticks:

@@ -9,6 +9,7 @@ from coord.api.errors import (
     CoordError,
     Disconnected,
     Gap,
+    ProtocolError,
     SessionEnded,
     Unavailable,
 )
@@ -183,6 +184,11 @@ def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Read
 
 
 def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
+    if state.watches.get(client.id, frame.watch) is not None:
+        # Looked at when it came, too; but two of one number may have waited for the same round. The second would push
+        # the first out of sight and leave it in the tables: an event for a connection that is gone, one day.
+        close(state, client, ProtocolError(f"watch number {frame.watch} is open already on this connection"))
+        return
     revision = state.store.revision
     first = revision + 1 if frame.from_revision is None else frame.from_revision
     if first < state.store.history.first_revision:

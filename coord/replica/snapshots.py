@@ -103,7 +103,11 @@ class SnapshotMaker:
 
     def installed(self) -> None:
         """Another state has taken the place of the one that was being saved."""
-        self.close()
+        if self._making is not None:
+            # Its last section will never come, and so no answer that it was saved: waiting for that answer, this member
+            # would never save a snapshot again.
+            self.close()
+            self.meta = None
         self._tail.clear()
         self._tail_bytes = self.log_bytes = self.log_entries = 0
 

@@ -83,7 +83,8 @@ async def _run_in(
 ) -> None:
     settings = config.replica_settings()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        stopping = trio.CancelScope()
+        nursery.start_soon(_stop_on_signal, stopping)
         peers = PeerNetwork(
             config.member, {each.id: each.peer for each in config.others}, nursery, logger.info
         )
@@ -94,47 +95,57 @@ async def _run_in(
         for listener in client_listeners:
             nursery.start_soon(accept_forever, listener, nursery, clients.handle, logger.warning)
         peers.start()
-        boot = secrets.randbits(40)
-        recovering = recovered.damage is not None
-        if storage.identity.cluster_id is None:
-            formed = await _form(config, peers, clients, boot)
-            storage.set_cluster_id(formed.cluster)
-            if formed.recovering:
-                storage.begin_recovering("this member joined an established cluster with an empty disk")
-                recovering = True
-        cluster = storage.identity.cluster_id
-        if cluster is None:
-            raise Stopped("the cluster's id is not on the disk after it was written there")
-        peers.cluster = cluster
-        if recovering:
-            logger.warning(
-                "recovering: this member neither votes nor acknowledges until its peers have restored it"
-            )
-        who = Who(config.member, cluster, boot, {each.id: str(each.client) for each in config.members})
-        replica = _make_replica(config, who, storage, recovered, recovering)
-        driver = Driver(replica, settings.tick_ms)
-        disk = DiskTasks(storage, driver.put, logger.warning)
-
-        def receive(peer: int, messages: list[PeerMessage]) -> None:
-            driver.put(FromPeer(peer, messages))
-
-        peers.receive = receive
-        peers.lost = lambda peer: driver.put(PeerLost(peer))
-        gc.collect()
-        gc.freeze()
-        nursery.start_soon(collect_forever)
-        nursery.start_soon(disk.run_writer)
-        nursery.start_soon(disk.run_jobs)
-        nursery.start_soon(driver.run, peers, clients, disk)
-        clients.serve_from(driver.put)
-        logger.info("member %d serves clients on %s", config.member, config.listen)
-        ready()
-        try:
+        with stopping:
+            await _begin(config, storage, recovered, nursery, peers, clients)
+            logger.info("member %d serves clients on %s", config.member, config.listen)
+            ready()
             await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                await clients.stop()
-            logger.info("member %d stops", config.member)
+        logger.info("member %d stops", config.member)
+        await clients.stop()
+        nursery.cancel_scope.cancel()
+
+
+async def _begin(
+    config: Config,
+    storage: Storage,
+    recovered: Recovered,
+    nursery: trio.Nursery,
+    peers: PeerNetwork,
+    clients: ClientNetwork,
+) -> None:
+    """From an open folder to a replica that is driven."""
+    boot = secrets.randbits(40)
+    recovering = recovered.damage is not None
+    if storage.identity.cluster_id is None:
+        formed = await _form(config, peers, clients, boot)
+        storage.set_cluster_id(formed.cluster)
+        if formed.recovering:
+            storage.begin_recovering("this member joined an established cluster with an empty disk")
+            recovering = True
+    cluster = storage.identity.cluster_id
+    if cluster is None:
+        raise Stopped("the cluster's id is not on the disk after it was written there")
+    peers.cluster = cluster
+    if recovering:
+        logger.warning(
+            "recovering: this member neither votes nor acknowledges until its peers have restored it"
+        )
+    who = Who(config.member, cluster, boot, {each.id: str(each.client) for each in config.members})
+    driver = Driver(_make_replica(config, who, storage, recovered, recovering), config.timing.tick_ms)
+    disk = DiskTasks(storage, driver.put, logger.warning)
+
+    def receive(peer: int, messages: list[PeerMessage]) -> None:
+        driver.put(FromPeer(peer, messages))
+
+    peers.receive = receive
+    peers.lost = lambda peer: driver.put(PeerLost(peer))
+    gc.collect()
+    gc.freeze()
+    nursery.start_soon(collect_forever)
+    nursery.start_soon(disk.run_writer)
+    nursery.start_soon(disk.run_jobs)
+    nursery.start_soon(driver.run, peers, clients, disk)
+    clients.serve_from(driver.put)
 
 
 def _open(config: Config) -> tuple[Storage, Recovered]:

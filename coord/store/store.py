@@ -124,7 +124,7 @@ class Store:
             # All of the history may be more than a frame to a client can hold.
             return (self.history.first_revision, within(found, limits.list_page_bytes, newest))
         check(code == SESSIONS, "a read's op is known", code)
-        return self._list_sessions(op)
+        return self._list_sessions(op, limits.list_page_bytes)
 
     def take_fresh(self) -> list[Revision]:
         fresh, self.fresh = self.fresh, []
@@ -236,18 +236,22 @@ class Store:
             remove(draft, path, Reason.TTL)
         self._commit(draft)
 
-    def _list_sessions(self, op: Row) -> Any:
+    def _list_sessions(self, op: Row, page_bytes: int) -> Any:
         """``([(id, timeout_ms, principal, client, opened_ms, ephemerals, how many), …], more)``, by id.
 
-        Of the ephemerals, the first 20 paths.
+        Of the ephemerals, the first 20 paths. A page ends at its limit, or when its text reaches ``page_bytes``.
         """
         _, after, limit = op
         found = sorted(session for session in self.sessions if session > (after or 0))
-        page = []
+        page: list[tuple[Any, ...]] = []
+        size = 0
         for session_id in found[:limit]:
             session = self.sessions[session_id]
             owned = self.tree.ephemerals.get(session_id, {})
             paths = [path for path, _ in zip(owned, range(20), strict=False)]
+            size += 100 + sum([len(path) for path in paths])
+            if size > page_bytes and page:
+                return (page, True)
             page.append(
                 (
                     session_id,

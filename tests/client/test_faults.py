@@ -131,7 +131,9 @@ def _exactly_once(
     workers: list[Worker], history: list[tuple[int, int, int, tuple[tuple[object, ...], ...]]]
 ) -> None:
     for worker in workers:
-        created = [request.result() for request in worker.done if request.op[0] == 1]
+        # Answers may come in another order: what a former connection had sent is answered as it is applied.
+        in_order = sorted(worker.done, key=lambda request: request.id)
+        created = [request.result() for request in in_order if request.op[0] == 1]
         paths = [result.path for result in created if isinstance(result, Created)]
         assert len(paths) == WRITES_EACH + 1
         assert paths == sorted(paths), "creates of one session are applied in the order of their sending"

@@ -123,6 +123,9 @@ def script() -> Iterator[Step]:
         lambda: append(entries(41, 42, 4)),
         lambda: snapshot(meta(41, 4)),
         lambda: trim(41, 39),
+        lambda: append(entries(43, 58, 4)),
+        lambda: append((entry(59, 4, b"y" * 2000), *entries(60, 63, 4))),
+        lambda: append(entries(64, 65, 4)),  # two segments that conflict with the leader's snapshot
         lambda: receive(meta(60, 5, Configuration((1, 2), (1, 2, 3), (4,), (3,)))),
         lambda: reset(meta(60, 5)),
         lambda: trim(60, 61),

@@ -113,6 +113,22 @@ def test_a_disk_that_fills_up_anywhere_loses_nothing_acknowledged() -> None:
     assert told > 50
 
 
+def test_a_full_disk_is_final_for_the_log_even_when_there_is_space_again() -> None:
+    """What of the batch was written is unknown; only reading the folder anew tells."""
+    fs = MemoryFileSystem()
+    append = Appender(formed(fs))
+    append(entries(1, 3))
+    fs.capacity_bytes = fs.used_bytes() + 100
+    with pytest.raises(DiskFull, match="start the member again"):
+        append(entries(4, 5))
+    fs.capacity_bytes = None
+    with pytest.raises(SyncFailed, match="No space left"):
+        append(entries(4, 5))
+    _, recovered = reopen(fs)
+    assert recovered.entries == [*entries(1, 3)]
+    assert recovered.cut_bytes == 100
+
+
 def test_a_full_disk_stops_a_snapshot_and_not_the_log() -> None:
     fs = MemoryFileSystem()
     storage = formed(fs)

@@ -163,6 +163,23 @@ def test_a_section_that_went_bad_is_told_when_it_is_read() -> None:
         storage.read_section(7, 0)
 
 
+def test_a_stale_section_with_right_checksums_is_found_by_the_digest() -> None:
+    """The disk kept one section of an earlier snapshot at the same index and place."""
+    both = []
+    for word in (b"this", b"that"):
+        fs = MemoryFileSystem()
+        take_snapshot(formed(fs), meta(7), [word, b"same"])
+        both.append(fs.files())
+    name = snapshot_name(7)
+    this, that = both[0][name], both[1][name]
+    end = this.index(b"this") + 4
+    mixed = that[:end] + this[end:]
+    assert mixed not in (this, that)
+    _, recovered = reopen(MemoryFileSystem({**both[0], name: mixed}))
+    assert recovered.snapshot is None
+    assert any("digest" in note for note in recovered.notes)
+
+
 def test_a_snapshot_from_another_folder_is_not_taken_for_ours() -> None:
     fs, other = MemoryFileSystem(), MemoryFileSystem()
     formed(fs)

@@ -81,7 +81,9 @@ def test_kill_under_load(tmp_path: Path, victims: str) -> None:
                 await anyio.lowlevel.checkpoint()
                 await anyio.sleep(0.01)  # the load goes on meanwhile: it is what is waited for
             places = [leader_of(cluster)] if victims == "leader" else [dice.randrange(3)]
-            doomed: list[Member] = list(cluster.members) if victims == "all" else [cluster.members[p] for p in places]
+            doomed: list[Member] = (
+                list(cluster.members) if victims == "all" else [cluster.members[p] for p in places]
+            )
             for member in doomed:
                 await anyio.to_thread.run_sync(member.kill)
             for member in doomed:
@@ -110,7 +112,9 @@ def test_kill_under_load(tmp_path: Path, victims: str) -> None:
             digests = []
             for endpoint in cluster.endpoints:
                 async with connect(endpoint, session=False, discover=False) as member:
-                    listing = await member.list("/log", values=True, stats=True, limit=10_000, at_least=client.revision)
+                    listing = await member.list(
+                        "/log", values=True, stats=True, limit=10_000, at_least=client.revision
+                    )
                     digests.append(hash(listing.children))
             return found, digests
 
@@ -119,7 +123,9 @@ def test_kill_under_load(tmp_path: Path, victims: str) -> None:
         assert all("Traceback" not in member.stderr for member in cluster.members)
     values = [value for value, _ in found]
     assert len(set(values)) == len(values), "a write was applied twice"
-    assert load.acknowledged.items() <= dict(found).items(), "an acknowledged write is lost or has another revision"
+    assert load.acknowledged.items() <= dict(found).items(), (
+        "an acknowledged write is lost or has another revision"
+    )
     assert set(values) <= load.acknowledged.keys() | load.unknown, "a write that nobody made"
     # Each worker waits for its answer before it goes on: its numbers are in order.
     for worker in range(WORKERS):

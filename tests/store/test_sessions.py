@@ -6,7 +6,7 @@ from coord.api.commands import END_SESSION, EXPIRE_SESSIONS, OPEN_SESSION, REQUE
 from coord.api.errors import OK, Conflict, LimitExceeded, ReplyForgotten, SessionEnded
 from coord.api.events import Reason
 from coord.api.ops import SESSIONS, Compare, Create, Delete, Get, Kind, Multi, Operator, Set, Target
-from coord.limits import StoreLimits
+from coord.limits import MemberLimits, StoreLimits
 from tests.store.machine import Machine, picture, plain, reloaded
 
 
@@ -118,6 +118,8 @@ def test_sessions_are_listed(machine: Machine) -> None:
     paths = [f"/e{number:02}" for number in range(20)]
     assert page == [(other, 9_000, "", "me", machine.wall_ms, paths, 25)]
     assert not more
+    page, more = machine.store.read([SESSIONS, None, 10], MemberLimits(list_page_bytes=150))
+    assert ([row[0] for row in page], more) == ([machine.session], True)
 
 
 def test_sessions_are_bounded() -> None:

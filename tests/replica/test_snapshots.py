@@ -1,0 +1,239 @@
+"""Snapshots: made while writing goes on, the log trimmed after; sent to whom the log cannot help; started from."""
+
+from coord.api.errors import OK
+from coord.api.ops import Create, Exists, Get, Kind, Set
+from coord.limits import MemberLimits
+from coord.raft.messages import SnapshotSection
+from coord.replica.settings import ReplicaSettings
+from tests.replica.cluster import TICK_MS, Client, Cluster
+from tests.store.machine import picture
+
+SETTINGS = ReplicaSettings(
+    tick_ms=TICK_MS,
+    snapshot_entries=20,
+    snapshot_section_bytes=300,
+    snapshot_sections_per_tick=1,
+    catch_up_bytes=500,
+)
+
+
+def same(cluster: Cluster) -> None:
+    """All members' states, in full."""
+    cluster.tick(10)
+    pictures = [picture(member.store) for member in cluster.members.values() if member.replica is not None]
+    assert all(each == pictures[0] for each in pictures)
+
+
+def busy(cluster: Cluster, client: Client, count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        client.write(Create(f"/n{number}", b"x" * 40), Set("/counter", b"%d" % number, create=True))
+        cluster.tick()
+    cluster.until(lambda: not client.unanswered)
+
+
+def test_made_while_writing_and_started_from() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    client = cluster.client(cluster.leader(), 60_000)
+    client.write(Create("/e", kind=Kind.EPHEMERAL))
+    busy(cluster, client, 60)
+    for number, member in cluster.members.items():
+        assert member.snapshots_saved >= 1
+        assert member.disk.start_index > 10  # the log was trimmed
+        assert member.state.raft.first_index > 10
+        assert member.store.tree.shadow is None or member.saving
+        assert number in (1, 2, 3)
+    same(cluster)
+    before = picture(cluster.members[1].store)
+    for number in cluster.members:
+        cluster.crash(number)
+    for number in cluster.members:
+        cluster.start(number)
+    cluster.until_leader()
+    cluster.tick(20)
+    after = picture(cluster.members[1].store)
+    for part in ("tree", "sessions", "revision", "history", "ephemerals", "next_session", "limits"):
+        assert after[part] == before[part], part
+    same(cluster)
+
+
+def test_each_member_restarted_in_turn() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    client = cluster.client(1, 60_000)
+    for number in (2, 3, 1, 2):
+        busy(cluster, client, 25, 100 * number)
+        at = client.member % 3 + 1 if client.member == number else client.member
+        client = cluster.resumed(client, at) if at != client.member else client
+        cluster.until(lambda client=client: client.welcome is not None)  # type: ignore[misc]
+        cluster.restart(number)
+        cluster.until_leader()
+        client.write_again()
+        cluster.until(lambda client=client: not client.unanswered)  # type: ignore[misc]
+        cluster.tick(30)
+        same(cluster)
+
+
+def test_a_member_far_behind_gets_the_snapshot() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    leader = cluster.leader()
+    behind = cluster.followers()[0]
+    client = cluster.client(leader, 60_000)
+    busy(cluster, client, 5)
+    cluster.isolate(behind)
+    busy(cluster, client, 60, 100)
+    cluster.heal()
+    cluster.until(lambda: cluster.members[behind].snapshots_installed == 1)
+    busy(cluster, client, 5, 200)
+    cluster.tick(30)
+    same(cluster)
+    assert cluster.members[behind].disk.snapshot.index > 20
+    cluster.restart(behind)
+    cluster.tick(30)
+    same(cluster)
+
+
+def test_sections_lost_and_repeated() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    behind = cluster.followers()[0]
+    client = cluster.client(cluster.leader(), 60_000)
+    cluster.isolate(behind)
+    busy(cluster, client, 60)
+    cluster.heal()
+    count = 0
+
+    def some_lost(sender: int, to: int, message: object) -> bool:
+        nonlocal count
+        count += isinstance(message, SnapshotSection)
+        return not (isinstance(message, SnapshotSection) and count % 2)
+
+    cluster.travels = some_lost
+    cluster.until(lambda: cluster.members[behind].snapshots_installed == 1, 3_000)
+    cluster.heal()
+    cluster.tick(30)
+    same(cluster)
+
+
+def test_a_crash_amid_installing() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    behind = cluster.followers()[0]
+    client = cluster.client(cluster.leader(), 60_000)
+    cluster.isolate(behind)
+    busy(cluster, client, 60)
+    cluster.heal()
+    sections = 0
+
+    def the_first_few(sender: int, to: int, message: object) -> bool:
+        nonlocal sections
+        sections += isinstance(message, SnapshotSection)
+        return not isinstance(message, SnapshotSection) or sections <= 3
+
+    cluster.travels = the_first_few
+    cluster.until(lambda: sections > 3)
+    receiving = cluster.members[behind].receiving
+    assert receiving is not None
+    assert len(receiving[1]) == 3
+    cluster.restart(behind)
+    cluster.heal()
+    cluster.until(lambda: cluster.members[behind].snapshots_installed == 1)
+    cluster.tick(30)
+    same(cluster)
+
+
+def test_clients_of_a_member_that_leapt() -> None:
+    """Pending writes are asked again and answered from the snapshot's table; ended sessions are told so."""
+    cluster = Cluster(settings=SETTINGS)
+    leader = cluster.leader()
+    behind = cluster.followers()[0]
+    writer = cluster.client(leader, 60_000)
+    stays, ends = cluster.client(behind, 60_000), cluster.client(behind, 1_000)
+    for number in cluster.members:
+        if number != behind:
+            cluster.cut[(number, behind)] = None  # it hears nothing; what it says arrives
+    request = stays.write(Create("/mine"))
+    cluster.settle()
+    assert "/mine" in cluster.members[leader].store.tree.znodes
+    assert not stays.has(request)
+    waiting = stays.read(Exists("/mine"))
+    at_least = stays.read(Get("/mine"), mode=1, at_least=cluster.members[leader].store.revision)  # type: ignore[arg-type]
+    busy(cluster, writer, 80)
+    cluster.heal()
+    cluster.until(lambda: cluster.members[behind].snapshots_installed == 1)
+    cluster.until(lambda: stays.has(request) and stays.has(waiting) and stays.has(at_least))
+    assert stays.reply(request)[1] == OK
+    assert stays.reply(waiting)[4] is not None
+    assert ends.goodbye is not None
+    made = [
+        change for revision in cluster.revisions.values() for change in revision[3] if change[1] == "/mine"
+    ]
+    assert len(made) == 1
+    cluster.tick(30)
+    same(cluster)
+
+
+def test_a_snapshot_installed_while_an_own_one_is_made() -> None:
+    """The own one is of a state that is gone. It is given up, and the next is made when its time comes."""
+    settings = ReplicaSettings(
+        tick_ms=TICK_MS,
+        snapshot_entries=20,
+        snapshot_section_bytes=100,
+        snapshot_sections_per_tick=1,
+        catch_up_bytes=1,
+        limits=MemberLimits(history_revisions=10),
+    )
+    cluster = Cluster(settings=settings)
+    leader = cluster.leader()
+    behind = cluster.followers()[0]
+    client = cluster.client(leader, 60_000)
+    cluster.tick(5)
+    for number in range(25):
+        client.write(Create(f"/n{number}"))
+        cluster.settle()
+    cluster.tick(1)
+    assert cluster.members[behind].saving is not None  # begun; it will take many ticks
+    cluster.members[behind].paused = True
+    cluster.isolate(behind)
+    busy(cluster, client, 80, 100)
+    cluster.members[behind].paused = False
+    cluster.heal()
+    # Only what installs gets through at first, so that the own one is not finished before.
+    cluster.until(lambda: cluster.members[behind].snapshots_installed == 1)
+    assert cluster.members[behind].store.tree.shadow is None
+    saved = cluster.members[behind].snapshots_saved
+    busy(cluster, client, 120, 300)
+    cluster.tick(300)
+    assert cluster.members[behind].snapshots_saved > saved
+    same(cluster)
+
+
+def test_a_snapshot_that_fails_is_made_again() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    for member in cluster.members.values():
+        member.saving_held = True
+    client = cluster.client(cluster.leader(), 60_000)
+    busy(cluster, client, 40)
+    first = {number: member.state.raft.first_index for number, member in cluster.members.items()}
+    assert set(first.values()) == {1}
+    for number, member in cluster.members.items():
+        member.saving_held = False
+        cluster.save(number, ok=False)
+    cluster.settle()
+    assert all(member.state.raft.first_index == 1 for member in cluster.members.values())
+    busy(cluster, client, 60, 200)
+    assert all(member.snapshots_saved for member in cluster.members.values())
+    same(cluster)
+
+
+def test_the_log_is_trimmed_only_after_the_snapshot_is_durable() -> None:
+    cluster = Cluster(settings=SETTINGS)
+    for member in cluster.members.values():
+        member.saving_held = True
+    client = cluster.client(cluster.leader(), 60_000)
+    busy(cluster, client, 60)
+    for number in cluster.members:
+        assert cluster.members[number].disk.start_index == 0
+        cluster.crash(number)
+    for number in cluster.members:
+        cluster.start(number)
+    cluster.until_leader()
+    cluster.tick(10)
+    assert "/n59" in cluster.members[1].store.tree.znodes
+    same(cluster)
