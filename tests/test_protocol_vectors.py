@@ -121,7 +121,7 @@ SERVER_FRAMES = {
 
 
 def from_json(value: Any) -> Any:
-    """``{"hex": …}`` is a byte string, ``{"int": …}`` a large number, ``{"map": …}`` a map; the rest stands for itself."""
+    """``{"hex": …}`` is a byte string, ``{"int": …}`` a large number, ``{"map": …}`` a map; all else is itself."""
     if isinstance(value, list):
         return [from_json(each) for each in value]
     if isinstance(value, dict):
@@ -669,5 +669,5 @@ def test_constants_on_the_page(words: str, number: int) -> None:
 
 
 def test_the_range_of_numbers_on_the_page() -> None:
-    assert "from 0 to 2^63 − 1" in " ".join(TEXT.split())
+    assert "from 0 to 2^63 \N{MINUS SIGN} 1" in " ".join(TEXT.split())
     assert INT_MAX == 2**63 - 1

@@ -10,7 +10,9 @@ from typing import Annotated, Final
 import trio
 import typer
 
+from coord.api.errors import CoordError
 from coord.cli.exits import STORAGE, USAGE
+from coord.client import connect
 
 MEMBERS: Final = 3
 STOP_S: Final = 10.0
@@ -44,13 +46,12 @@ async def _supervise(data: Path, port: int) -> None:
     typer.echo(f"three members on {', '.join(endpoints)}; data in {data}/")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-        up: dict[int, float] = {}
         for number in range(1, MEMBERS + 1):
             command = [
                 *(sys.executable, "-m", "coord", "serve", "--member", str(number), "--members", members),
                 *("--data", str(data / f"member-{number}"), "--quiet"),
             ]
-            nursery.start_soon(_keep_running, number, command, up)
+            nursery.start_soon(_keep_running, number, command, endpoints[number - 1], nursery)
         nursery.start_soon(_announce, endpoints)
     typer.echo("stopped; the data stays, and the next run finds it again")
 
@@ -59,25 +60,39 @@ async def _announce(endpoints: list[str]) -> None:
     """Say what to do next, once the cluster does it."""
     started = time.monotonic()
     for endpoint in endpoints:
-        host, _, port = endpoint.rpartition(":")
-        while True:
-            try:
-                await (await trio.open_tcp_stream(host, int(port))).aclose()
-                break
-            except OSError:
-                await trio.sleep(0.05)  # it is starting: nothing tells us but trying
+        await _until_serving(endpoint)
     typer.echo(f"up after {time.monotonic() - started:.1f} s. In another terminal, try:")
+    given = "" if endpoints[0].endswith(":4711") else f" -e {endpoints[0]}"
     for line in (
-        ".venv/bin/coord status",
-        ".venv/bin/coord create /hello world",
-        ".venv/bin/coord get /hello",
-        ".venv/bin/coord watch / --subtree",
+        "coord status",
+        "coord create /hello world",
+        "coord get /hello",
+        "coord watch / --subtree",
     ):
-        typer.echo(f"    {line}")
+        typer.echo(f"    {Path(sys.executable).parent / line}{given}")
     typer.echo("Ctrl-C here stops all three.")
 
 
-async def _keep_running(number: int, command: list[str], up: dict[int, float]) -> None:
+async def _announce_again(number: int, endpoint: str) -> None:
+    await _until_serving(endpoint)
+    typer.echo(f"member {number} is up again")
+
+
+async def _until_serving(endpoint: str) -> None:
+    """Until a linearizable read is answered there: the member serves, and the cluster has a leader."""
+    while True:
+        try:
+            async with connect(
+                endpoint, session=False, discover=False, name="coord dev", deadline=5.0
+            ) as client:
+                await client.exists("/")
+                return
+        except CoordError:
+            await trio.sleep(0.05)  # it is starting: nothing tells us but trying
+
+
+async def _keep_running(number: int, command: list[str], endpoint: str, nursery: trio.Nursery) -> None:
+    """One member, for as long as the supervisor lives."""
     pause_s = RESTART_FIRST_S
     while True:
         started = time.monotonic()
@@ -96,6 +111,7 @@ async def _keep_running(number: int, command: list[str], up: dict[int, float]) -
         typer.echo(f"member {number} {_how(code)}; restarting it in {pause_s:.1f} s")
         await trio.sleep(pause_s)
         pause_s = min(pause_s * 2, RESTART_MAX_S)
+        nursery.start_soon(_announce_again, number, endpoint)
 
 
 async def _stop(process: trio.Process) -> None:

@@ -29,6 +29,7 @@ from coord.wire.framing import FrameBuffer
 from coord.wire.peer_frames import MessageEncoder, decode_messages
 
 TICK_MS = 20
+SETTLE_ROUNDS = 1_000
 
 
 class Wire:
@@ -116,7 +117,7 @@ class World:
 
     def _settle(self) -> None:
         now_ms = self.step_number * TICK_MS
-        while True:
+        for _ in range(SETTLE_ROUNDS):
             busy = [each for each in self.replicas if self._inbox[each] and each not in self.frozen]
             if not busy:
                 return
@@ -135,6 +136,7 @@ class World:
                     if wire is not None:
                         wire.down.append((self._arrives(wire.down), output.data))
                         wire.member_gone = wire.member_gone or output.close
+        raise AssertionError("the members keep each other busy for ever")
 
     # --- connections ---
 

@@ -12,7 +12,7 @@ from coord.wire import client_frames as frames
 from coord.wire.client_frames import Hello, NewSession, ResumeSession
 from tests.replica.cluster import Client, Cluster
 
-TIMEOUT_MS = 3_000
+TIMEOUTS_MS = (1_000, 1_000, 3_000, 20_000)
 PATIENCE_MS = 1_000
 KEYS = ("/k0", "/k1", "/k2")
 
@@ -50,12 +50,17 @@ class Actor:
         """What the present watch has told, -1 before it was opened."""
         self.looked_at = 0
         self.heard_ms = 0
+        self.silent_until_ms = 0
         self.active = True
 
     # --- acting ------------------------------------------------------------------------------------------------------
 
     def act(self) -> None:
         """Once a tick."""
+        if self.active and self.dice.random() < 0.005:
+            self.silent_until_ms = self.cluster.now_ms + 1_500  # a long pause of its process
+        if self.cluster.now_ms < self.silent_until_ms:
+            return
         self.look()
         client = self.client
         if client is not None and (
@@ -119,7 +124,11 @@ class Actor:
         self.watching_revision = -1
         self.reads.clear()
         self.keepalives.clear()
-        session = ResumeSession(self.session, self.secret) if self.session else NewSession(TIMEOUT_MS)
+        session = (
+            ResumeSession(self.session, self.secret)
+            if self.session
+            else NewSession(self.dice.choice(TIMEOUTS_MS))
+        )
         client.hello(Hello(session, "", None))
 
     # --- looking at what came ----------------------------------------------------------------------------------------

@@ -138,6 +138,8 @@ def test_random_runs(first: int) -> None:
         total.written.update(facts.written)
         total.reads += facts.reads
         total.moved += facts.moved
+        total.ended += facts.ended
     assert len(total.written) > 100  # the runs do something
     assert total.reads > 100
     assert total.moved > 10
+    assert total.ended > 0

@@ -59,7 +59,7 @@ class Load:
         try:
             created = await client.create("/log/entry-", value.encode(), sequential=True)
         except CoordError as error:
-            assert error.outcome == "unknown", error
+            assert error.outcome == "unknown", error  # noqa: PT017
             self.unknown.add(value)
             return
         self.acknowledged[value] = created.revision
