@@ -117,8 +117,5 @@ class Connecting:
         """
         if self._link is None or self._tasks is None:
             return
-        self._link.core.close()
-        self._link.settle()
-        self._tasks.cancel_scope.cancel()
-        await self._link.stopped()
+        await self._link.stop()
         await self._tasks.__aexit__(None, None, None)

@@ -7,6 +7,7 @@ everything runs in one thread, and nothing waits between two calls to the core t
 """
 
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -62,18 +63,22 @@ class Link:
         self._clock_moved = anyio.Event()
         self._clock_at = NEVER
         self._state_changed = Bell()
+        self._scope = anyio.CancelScope(shield=True)
         self._stopped = anyio.Event()
 
     async def run(self) -> None:
-        """Keep the core connected, until it is over or this is cancelled. Raises nothing: a failure in here closes
-        the core, and so every caller is told.
+        """Keep the core connected, until it is over or :meth:`stop` is called. Raises nothing: a failure in here
+        closes the core, and so every caller is told.
+
+        *Cancellation:* shielded. A block that is cancelled still has a connection to end its session with.
         """
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._send)
-                tasks.start_soon(self._keep_time)
-                await self._keep_connected()
-                tasks.cancel_scope.cancel()
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._send)
+                    tasks.start_soon(self._keep_time)
+                    await self._keep_connected()
+                    tasks.cancel_scope.cancel()
         except Exception as error:
             log.exception("the client has failed; this is a bug in it")
             failure = CoordError(f"the client has failed, by a bug of its own: {error!r}")
@@ -82,8 +87,11 @@ class Link:
         finally:
             self._stopped.set()
 
-    async def stopped(self) -> None:
-        """Wait until :meth:`run` has returned. *Cancellation:* shielded; whoever calls has cancelled it before."""
+    async def stop(self) -> None:
+        """End :meth:`run`, and wait until it has. *Cancellation:* shielded; there is nothing in it that takes long."""
+        self.core.close()
+        self.settle()
+        self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._stopped.wait()
         await cancel_shielded_checkpoint()  # its task leaves its group one step later
@@ -164,7 +172,7 @@ class Link:
             except anyio.EndOfStream:
                 reason = Disconnected(f"{endpoint} has closed the connection")
             except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                reason = Disconnected(f"{endpoint}: {error.__cause__ or error or type(error).__name__}")
+                reason = Disconnected(f"{endpoint}: {_in_words(error)}")
         self._stream_scope = None
         now = anyio.current_time()
         welcomed = core.state is State.CONNECTED
@@ -225,3 +233,11 @@ class Link:
         if state is State.CONNECTED:
             self.route.learned([address for _, address in self.core.members])
         self._state_changed.set()
+
+
+def _in_words(error: Exception) -> str:
+    """anyio wraps what the system said; each backend has its own words for that."""
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno).lower()
+    return str(cause) or type(cause).__name__

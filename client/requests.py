@@ -126,7 +126,7 @@ class Requests:
         while resend and (not lot or size + len(resend[0].encoded) <= FRAME_BYTES):
             request = resend.popleft()
             if request.answered:
-                continue  # what a former connection had sent was applied, and a member's answers go where the session is
+                continue  # what a former connection had sent was applied, and the answer came here
             if request.done:
                 self._give_up(request)
                 continue

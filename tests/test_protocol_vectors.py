@@ -671,3 +671,13 @@ def test_constants_on_the_page(words: str, number: int) -> None:
 def test_the_range_of_numbers_on_the_page() -> None:
     assert "from 0 to 2^63 \N{MINUS SIGN} 1" in " ".join(TEXT.split())
     assert INT_MAX == 2**63 - 1
+
+
+def test_the_guarantees_name_tests_that_exist() -> None:
+    text = (DOCS / "GUARANTEES.md").read_text("utf-8")
+    named_files = re.findall(r"`(tests/[\w/]+\.py)`", text)
+    assert len(set(named_files)) > 15
+    assert [name for name in named_files if not (DOCS.parent / name).is_file()] == []
+    promises = re.split(r"^## (?=\d)", text, flags=re.MULTILINE)[1:]
+    assert [promise[0] for promise in promises] == list("12345678")
+    assert all("**Tried by**" in promise for promise in promises if not promise.startswith("6"))

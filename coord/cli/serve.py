@@ -9,10 +9,6 @@ import typer
 
 from coord.api.checks import InvariantViolation
 from coord.cli.exits import FAILED, STORAGE, USAGE
-from coord.disk.errors import StorageError
-from coord.server.config import ConfigError, load_config, parse_members
-from coord.server.member import Stopped
-from coord.server.member import serve as serve_member
 
 
 def serve(
@@ -40,6 +36,12 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings.")] = False,
 ) -> None:
     """Run one member. Without arguments: a cluster of one, its data in ./coord-data, on 127.0.0.1:4711."""
+    # Here, not above: they are half of what there is to import, and the other commands answer without them.
+    from coord.disk.errors import StorageError
+    from coord.server.config import ConfigError, load_config, parse_members
+    from coord.server.member import Stopped
+    from coord.server.member import serve as serve_member
+
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING if quiet else logging.INFO,

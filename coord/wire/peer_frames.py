@@ -17,6 +17,9 @@ PEER_VERSION: Final = 1
 
 PEER_HELLO, PEER_MESSAGES, PEER_WELCOME, PEER_REFUSED = 1, 2, 129, 130
 
+FRAME_BYTES: Final = 4 * 1024 * 1024
+"""Messages share a frame up to this size; a larger one has its own."""
+
 
 class PeerHello(NamedTuple):
     """The dialling member's first frame. ``cluster`` is empty before the cluster is formed."""
@@ -108,8 +111,23 @@ class MessageEncoder:
         return encoded
 
     def frame(self, messages: list[PeerMessage]) -> bytes:
-        """One frame of messages."""
-        return encode_raw_frame(PEER_MESSAGES, array_of([self.encode(each) for each in messages]))
+        """``messages`` as one frame; as several, one behind the other, where one would grow large.
+
+        A window of appends for a follower that lags, or all that a follower has pending for a new leader, is more than
+        ``PEER_FRAME_MAX_BYTES``: in one frame it would be refused, and the next attempt likewise.
+        """
+        encoded = [self.encode(each) for each in messages]
+        if sum(map(len, encoded)) <= FRAME_BYTES:
+            return encode_raw_frame(PEER_MESSAGES, array_of(encoded))
+        frames: list[bytes] = []
+        start, size = 0, 0
+        for position, each in enumerate(encoded):
+            if size and size + len(each) > FRAME_BYTES:
+                frames.append(encode_raw_frame(PEER_MESSAGES, array_of(encoded[start:position])))
+                start, size = position, 0
+            size += len(each)
+        frames.append(encode_raw_frame(PEER_MESSAGES, array_of(encoded[start:])))
+        return b"".join(frames)
 
 
 def decode_messages(body: bytes) -> list[PeerMessage]:

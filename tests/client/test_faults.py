@@ -149,7 +149,7 @@ def _exactly_once(
         paths = [result.path for result in created if isinstance(result, Created)]
         assert len(paths) == WRITES_EACH + 1
         assert not [pair for pair in pairwise(paths) if pair[0] >= pair[1]], (
-            "creates of one session are applied in the order of their sending"
+            "applied in the order of their sending"
         )
         sets = [change[2] for _, _, _, changes in history for change in changes if change[1] == worker.key]
         values = [int(value) for value in sets if isinstance(value, bytes)]

@@ -109,7 +109,7 @@ def test_after_each_step_the_folder_says_exactly_that_step() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_power_cut_while_opening_after_a_power_cut_loses_nothing(seed: int) -> None:
     total = operations_of_a_life()
-    for cut_at in range(1 + seed, total + 1, 4):
+    for cut_at in range(1 + seed, total + 1, 5):
         fs = MemoryFileSystem()
         fs.cut_at = cut_at
         step, _ = live_until(fs, PowerCut)

@@ -137,7 +137,9 @@ def test_no_truncation_of_the_log_invents_or_hides() -> None:
         for length in range(len(data)):
             told = f"{name} cut to {length} bytes"
             fs = MemoryFileSystem({**folder.files, name: data[:length]})
-            _, recovered = reopen(fs, TINY)
+            loaded = load(fs)
+            assert loaded is not None
+            recovered = read_log(fs, loaded[0], 0)
             assert tuple(recovered.entries) in folder.history, told
             # The newest segment may lose its end unnoticed, as after a crash; never its beginning, with the vote.
             assert (recovered.damage is not None) == (name == FIRST or length < 64 + 44 + 64), told
@@ -192,7 +194,7 @@ def test_no_bit_flip_in_a_snapshot_goes_unnoticed(trimmed: bool) -> None:
     _, sound = reopen(MemoryFileSystem(files), TINY)
     assert sound.snapshot is not None
     assert (sound.snapshot.index, sound.entries) == (index, log[index:])
-    stride = 1 if trimmed else 5
+    stride = 1 if trimmed else 31
     for bit in range(0, len(files[name]) * 8, stride):
         told = f"bit {bit} of {name}"
         fs = MemoryFileSystem({**files, name: flipped(files[name], bit)})

@@ -16,7 +16,7 @@ from coord.raft.types import HardState
 from tests.disk.helpers import CLUSTER, SMALL, Appender, entries, formed, meta, take_snapshot
 from tests.disk.memory import MemoryFileSystem
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def folder() -> dict[str, bytes]:

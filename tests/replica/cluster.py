@@ -20,7 +20,7 @@ from typing import Any
 from coord.api.commands import Reply
 from coord.api.events import Change, Revision
 from coord.api.ops import Multi, ReadMode, Row, TreeOp, WatchScope
-from coord.limits import MemberLimits
+from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
 from coord.raft.roles import Role
 from coord.raft.types import Configuration, Entry, HardState, Persist, SnapshotMeta
 from coord.replica.formation import Formation
@@ -312,7 +312,8 @@ class Cluster:
                 _, _, sender, to, frame = heapq.heappop(self.flights)
                 member = self.members[to]
                 if (sender, to) not in self.cut and self.up(to):
-                    member.inbox.append(FromPeer(sender, decode_messages(frame[5:])))
+                    for _, body in FrameBuffer(PEER_FRAME_MAX_BYTES).feed(frame):
+                        member.inbox.append(FromPeer(sender, decode_messages(body)))
             for member in self.members.values():
                 if member.paused:
                     continue

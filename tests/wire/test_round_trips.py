@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from coord.api.commands import END_SESSION, EXPIRE_SESSIONS, OPEN_SESSION, REQUESTS, SET_LIMITS
 from coord.api.errors import CoordError, Gap
 from coord.api.ops import LOG, READS, SESSIONS, STATUS, WRITES
-from coord.limits import MemberLimits
+from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
 from coord.wire import client_frames as frames
 from coord.wire.cbor import DecodeError, array_of, dumps, loads, loads_exactly
 from coord.wire.entries import decode_entry, encode_command, encode_entry
 from coord.wire.framing import FrameBuffer, encode_frame
 from coord.wire.op_rows import check_op
 from coord.wire.peer_frames import (
+    Forward,
     MessageEncoder,
     PeerHello,
     decode_messages,
@@ -167,6 +168,18 @@ def test_two_appends_are_not_mistaken_for_each_other(appends: list[Any]) -> None
     encoder = MessageEncoder()
     for order in ([first, first], [second, first], [first, second]):
         assert decode_messages(one(encoder.frame(order))[1]) == order
+
+
+def test_more_than_one_frame_can_hold() -> None:
+    """What is sent to one peer at a time may be a whole window of large appends, or all that is pending."""
+    encoder = MessageEncoder()
+    messages: list[Any] = [Forward(1, number, (b"x" * 1_000_000,), (number,)) for number in range(80)]
+    messages += [Forward(2, number, (), ()) for number in range(5)]
+    messages.insert(40, Forward(3, 0, (b"y" * 20_000_000,), ()))
+    received = FrameBuffer(PEER_FRAME_MAX_BYTES).feed(encoder.frame(messages))
+    assert len(received) > 10
+    assert [message for _, body in received for message in decode_messages(body)] == messages
+    assert max(len(body) for _, body in received) < PEER_FRAME_MAX_BYTES // 2
 
 
 @given(st.integers(1, 2**31), st.integers(1, 2**31), st.just(b"") | some.SECRET, st.text(max_size=20))
