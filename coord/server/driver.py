@@ -46,8 +46,7 @@ class Driver:
         self._tick_ms = tick_ms
         self._inbox: list[Input] = []
         self._arrived = trio.lowlevel.ParkingLot()
-        self._next_tick_ms = 0
-        self.steps = 0
+        self._tick_due = False
 
     def put(self, given: Input) -> None:
         """Have ``given`` taken by the next step."""
@@ -57,32 +56,33 @@ class Driver:
 
     async def run(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
         """Drive until cancelled."""
-        self._next_tick_ms = _now_ms() + self._tick_ms
-        while True:
-            await self._wait()
-            inputs, self._inbox = self._inbox, []
-            now_ms = _now_ms()
-            if now_ms >= self._next_tick_ms:
-                # However many were missed: this process was not running then, and has not read its sockets since.
-                # Counting them all would depose a leader whose heartbeats wait there.
-                inputs.append(Tick())
-                disk.tick()
-                self._next_tick_ms = max(self._next_tick_ms + self._tick_ms, now_ms)
-            self.replica.step(now_ms, time.time_ns() // 1_000_000, inputs)
-            self.steps += 1
-            self._do(peers, clients, disk)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._tick)
+            while True:
+                if self._inbox or self._tick_due:
+                    await trio.lowlevel.checkpoint()  # let the readers run, so that more gathers
+                else:
+                    await self._arrived.park()
+                inputs, self._inbox = self._inbox, []
+                if self._tick_due:
+                    self._tick_due = False
+                    inputs.append(Tick())
+                    disk.tick()
+                self.replica.step(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000, inputs)
+                self._do(peers, clients, disk)
 
-    async def _wait(self) -> None:
-        """Until something arrived or a tick is due; in any case let the readers run, so that more gathers."""
-        if self._inbox:
-            await trio.lowlevel.checkpoint()
-            return
-        wait_ms = self._next_tick_ms - _now_ms()
-        if wait_ms <= 0:
-            await trio.lowlevel.checkpoint()
-            return
-        with trio.move_on_after(wait_ms / 1000):
-            await self._arrived.park()
+    async def _tick(self) -> None:
+        """However many ticks were missed, one is due: this process was not running then, and has not read its
+        sockets since. Counting them all would depose a leader whose heartbeats wait there.
+        """
+        tick_s = self._tick_ms / 1000
+        due = trio.current_time() + tick_s
+        while True:
+            await trio.sleep_until(due)
+            self._tick_due = True
+            if self._arrived:
+                self._arrived.unpark()
+            due = max(due + tick_s, trio.current_time())
 
     def _do(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
         outputs = self.replica.take_outputs()
@@ -111,7 +111,3 @@ class Driver:
             disk.trim(*outputs.trim)
         if outputs.recovered:
             disk.end_recovering()
-
-
-def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000

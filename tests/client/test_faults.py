@@ -7,7 +7,7 @@ from itertools import pairwise, zip_longest
 
 import pytest
 
-from coord.api.events import Event
+from coord.api.events import Event, Revision
 from coord.api.ops import Create, Get, Set, WatchScope
 from coord.api.results import Created, Written, Znode
 from coord.client.core import State
@@ -139,9 +139,7 @@ def _all_told(world: World, watchers: list[Watcher]) -> bool:
     )
 
 
-def _exactly_once(
-    workers: list[Worker], history: list[tuple[int, int, int, tuple[tuple[object, ...], ...]]]
-) -> None:
+def _exactly_once(workers: list[Worker], history: list[Revision]) -> None:
     for worker in workers:
         # Answers may come in another order: what a former connection had sent is answered as it is applied.
         in_order = sorted(worker.done, key=lambda request: request.id)
@@ -152,13 +150,13 @@ def _exactly_once(
             "applied in the order of their sending"
         )
         sets = [change[2] for _, _, _, changes in history for change in changes if change[1] == worker.key]
-        values = [int(value) for value in sets if isinstance(value, bytes)]
+        values = [int(value) for value in sets if value is not None]
         assert values == sorted(dict.fromkeys(values)), "each once, in the order of their sending"
         answered = [int(request.op[2]) for request in worker.counted if request.reply is not None]
         assert len(answered) == WRITES_EACH - worker.abandoned
         assert not [value for value in answered if value not in values], "what was answered did happen"
     every = [path for _, _, _, changes in history for kind, path, *_ in changes if kind == 1]
-    created_paths = [path for path in every if isinstance(path, str) and path.startswith("/q/n-")]
+    created_paths = [path for path in every if path.startswith("/q/n-")]
     assert len(created_paths) == len(dict.fromkeys(created_paths)) == len(workers) * (WRITES_EACH + 1)
 
 

@@ -384,10 +384,8 @@ def test_a_gap_is_raised_from_the_loop_or_the_opening(backend: str) -> None:
             async with client.watch("/a") as events:
                 await client.set("/a", b"first", create=True)
                 assert (await anext(events)).value == b"first"
-                at.doors[0].shut = True
                 await at.cut(at.doors[0], shut=True)
-                async with house(0) as aside:  # the cluster goes on without this client
-                    aside.replica = at.replica
+                # The cluster goes on without this client, for longer than its history reaches.
                 at.replica.state.store.history.first_revision = 90
                 at.doors[0].shut = False
                 with pytest.raises(Gap) as caught:
@@ -440,8 +438,11 @@ def test_connecting_to_something_else(backend: str) -> None:
     async def main() -> None:
         async def answer(stream: anyio.abc.SocketStream) -> None:
             async with stream:
-                await stream.receive()
-                await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                try:
+                    await stream.receive()
+                    await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    pass  # the client's time was up
 
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         port = listener.extra(anyio.abc.SocketAttribute.local_port)

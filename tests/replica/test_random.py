@@ -14,7 +14,7 @@ from tests.replica.actors import Actor, Facts
 from tests.replica.cluster import TICK_MS, Cluster
 from tests.store.machine import picture
 
-SEEDS = 80
+SEEDS = 100
 BATCH = 10
 FAULT_TICKS = 150
 HEALING_TICKS = 600
