@@ -19,7 +19,7 @@ so does a load generator, without a task for each request::
 In: ``connected``, ``received``, ``disconnected``, ``tick`` (at ``next_tick_at()``, or more often), ``write``,
 ``read``, ``abandon``, ``watch``, ``unwatch``, ``taken``, ``end_session``, ``close``. Out: ``take_bytes``,
 ``take_completed``, ``take_woken`` (watches with news), ``take_states``, and ``hang_up``: when it is set, drop the
-stream and call ``disconnected``. Nothing here raises but ``write``, ``read`` and ``watch``, for what is refused
+stream and call ``disconnected``. Nothing raises but ``write``, ``read``, ``watch`` and ``end_session``, what is refused
 before it is sent.
 """
 

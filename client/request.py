@@ -24,7 +24,7 @@ REQUEST_MAX_BYTES: Final = CLIENT_FRAME_MAX_BYTES - 64
 # Shape and types are checked here, so that no op can spoil the frame it shares: a member cuts the connection for a
 # frame that does not decode, and the frame would be sent again, and again. How large and how many is the
 # members' business, and theirs to say.
-_ANY_SIZE: Final = MemberLimits(value_bytes=INT_MAX, multi_ops=INT_MAX, list_page=INT_MAX)
+_ANY_SIZE: Final = MemberLimits(list_page=INT_MAX)
 
 _ITEM_32, _ITEM_64 = Struct(">BBI"), Struct(">BBQ")
 _LIST_OF_2, _UINT32, _UINT64 = 0x82, 0x1A, 0x1B

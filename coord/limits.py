@@ -24,7 +24,8 @@ class StoreLimits:
     children: int = 2_000_000
     """Of one znode. Beyond: ``limit_exceeded``."""
     changes_per_request: int = 10_000
-    """Of one revision, for example a subtree's deletion. Beyond: ``limit_exceeded``; do it in parts."""
+    """Of one revision, for example a subtree's deletion. Beyond: ``limit_exceeded``; do it in parts.
+    At most ``CHANGES_MAX``."""
     ephemerals_per_session: int = 10_000
     """At most ``changes_per_request``: they all go in one revision. Beyond: ``limit_exceeded``."""
     sessions: int = 100_000
@@ -32,11 +33,16 @@ class StoreLimits:
     session_timeout_min_ms: int = 1_000
     session_timeout_max_ms: int = 3_600_000
     """What a client asks for is brought within ``[min, max]``; the answer has what was granted."""
+    value_bytes: int = MIB
+    """Of one znode. Beyond: ``limit_exceeded``. Replicated like the others, and not checked where the request
+    comes in: a retry at another member must get the first answer."""
+    multi_ops: int = 4_096
+    """Comparisons and ops of one multi. Beyond: ``limit_exceeded``."""
+    multi_reply_bytes: int = MIB
+    """Of values that one multi reads: its reply is kept on every replica. Beyond: ``limit_exceeded``."""
     replies_per_session: int = 8_192
     """Kept for retries until the client confirms them. Beyond: the oldest is dropped, and a retry of
     it is told ``reply_forgotten``."""
-    multi_reply_bytes: int = MIB
-    """Of values that one multi reads: its reply is kept on every replica. Beyond: ``limit_exceeded``."""
     reply_bytes_per_session: int = 16 * MIB
     """As above, of the large parts of replies (values that a multi read)."""
 
@@ -45,12 +51,8 @@ class StoreLimits:
 class MemberLimits:
     """Bounds of one member. All are at least 1."""
 
-    value_bytes: int = MIB
-    """Of one znode. Beyond: ``limit_exceeded``."""
-    multi_ops: int = 4_096
-    """Comparisons and ops of one multi. Beyond: ``limit_exceeded``."""
     list_page: int = 10_000
-    """Children of one page; a larger ``limit`` is brought down to it."""
+    """Rows of one page of a list, the log or the sessions. Beyond: ``limit_exceeded``."""
     list_page_bytes: int = 2 * MIB
     """A page ends early when its values reach it; ``more`` says so."""
     history_revisions: int = 100_000
@@ -68,7 +70,7 @@ class MemberLimits:
     """Waiting for a client that does not read. Beyond: the connection is cut; its watches can resume.
     At least ``OUTBOX_MIN_BYTES``."""
     pending_commands: int = 100_000
-    """Of one member's clients, not yet applied. Beyond: ``overloaded``."""
+    """Frames of writes of one member's clients, not yet applied. Beyond: goodbye with ``overloaded``."""
     pending_bytes: int = 256 * MIB
     """As above, in bytes."""
     waiting_reads: int = 100_000
@@ -76,8 +78,12 @@ class MemberLimits:
     read_wait_ms: int = 10_000
     """For a quorum, or for the revision of ``at_least``. Beyond: ``unavailable``."""
     handshake_wait_ms: int = 10_000
-    """For a session to be opened or confirmed by a quorum. Beyond: goodbye with ``unavailable``."""
+    """For a session to be opened by a quorum. Beyond: goodbye with ``disconnected``. (One that is resumed waits as
+    a read does.)"""
 
+
+CHANGES_MAX = 20_000
+"""Of one revision: its events must fit into one frame, each with a path of ``PATH_MAX_BYTES``."""
 
 OUTBOX_MIN_BYTES = 4 * MIB
 """Reads are put off for a client that has 1 MiB waiting, but a step or two of them may be under way."""

@@ -38,6 +38,12 @@ class Reason(IntEnum):
     TTL = 3
     EMPTY = 4
     """A container whose last child went."""
+    OTHER = -1
+    """One that a newer member knows and this code does not."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Reason":
+        return cls.OTHER
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,12 @@ class Kind(IntEnum):
     """Dies when its last child does."""
     TTL = 3
     """Dies when it was not set, and had no children, for its ``ttl_ms``."""
+    OTHER = -1
+    """One that a newer member knows and this code does not; nobody can create it."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Kind":
+        return cls.OTHER
 
 
 class CreateFlag:

@@ -25,6 +25,7 @@ from coord.wire.client_frames import (
     Keepalive,
     NewSession,
     Reads,
+    RefusedFrame,
     Unwatch,
     Watch,
     Writes,
@@ -158,11 +159,11 @@ def _writes(state: ReplicaState, client: Connection, frame: Writes) -> None:
     if proposals.pending_count >= limits.pending_commands or (
         proposals.pending_bytes + len(frame.body) > limits.pending_bytes
     ):
-        error = Overloaded(
-            "this member has too much on its way into the log (limit pending_bytes); try again later"
-        )
-        for request, _ in frame.requests:
-            refuse(state, client, request, error)
+        # Not a refusal of this frame alone: the next might be taken, when there is room again. The interleaving: frame
+        # 1 (x = 1) is refused, frame 2 (x = 2) is taken, the connection breaks before the client hears of either; it
+        # sends both again, and x ends as 1. So nothing that comes after it on this connection may be taken.
+        what = "this member has too much on its way into the log (limit pending_bytes); try another, or later"
+        close(state, client, Overloaded(what))
         return
     command = encode_command((REQUESTS, client.session, frame.body))
     proposals.add((REQUESTS, client.session), frame.requests[-1][0], command)
@@ -219,6 +220,10 @@ def _unwatch(state: ReplicaState, client: Connection, frame: Unwatch) -> None:
     reply(state, client, (frame.request, 0, state.store.revision, state.store.applied_index, None))
 
 
+def _refused(state: ReplicaState, client: Connection, frame: RefusedFrame) -> None:
+    refuse(state, client, frame.request, frame.error)
+
+
 def _keepalive(state: ReplicaState, client: Connection, frame: Keepalive) -> None:
     if client.session:
         # A round, so that the answer says: the leader, confirmed to be one, has heard of this session.
@@ -238,6 +243,7 @@ def _end_session(state: ReplicaState, client: Connection, frame: EndSession) -> 
 _HANDLERS: Final[Mapping[type[Any], Callable[[ReplicaState, Connection, Any], None]]] = {
     Hello: _hello_again,
     Writes: _writes,
+    RefusedFrame: _refused,
     Reads: _reads,
     Watch: _watch,
     Unwatch: _unwatch,

@@ -13,7 +13,7 @@ from coord.api.errors import (
     SessionEnded,
     Unavailable,
 )
-from coord.api.ops import GET, STATUS
+from coord.api.ops import GET, STATUS, ReadMode
 from coord.replica.connections import Connection, result_bytes
 from coord.replica.reads import Waiting
 from coord.replica.state import ReplicaState, close, refuse, reply
@@ -59,7 +59,7 @@ def expire(state: ReplicaState, waiting: Waiting) -> None:
         return
     frame = waiting.frame
     if isinstance(frame, Reads):
-        if frame.at_least > state.store.revision:
+        if frame.mode == ReadMode.AT_LEAST:
             what = f"revision {frame.at_least} did not come in time: this member is at {state.store.revision}"
         else:
             what = "no quorum confirmed a leader in time; a local read needs none"

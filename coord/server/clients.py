@@ -11,7 +11,7 @@ from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.replica.inputs import Backlog, ClientConnected, ClientLost, ClientOutput, FromClient, Input
 from coord.server.sockets import RECEIVE_BYTES, Sender, close
 from coord.wire.cbor import DecodeError
-from coord.wire.client_frames import Reads, Writes, decode_client_frame, encode_goodbye
+from coord.wire.client_frames import Hello, Reads, Writes, decode_client_frame, encode_goodbye
 from coord.wire.framing import FrameBuffer
 
 GOODBYE_S = 1.0
@@ -118,7 +118,7 @@ class ClientNetwork:
                 frame = decode_client_frame(raw, limits)
                 if isinstance(frame, Writes | Reads):
                     client.in_flight += len(frame.requests) + len(frame.refused)
-                else:
+                elif not isinstance(frame, Hello):
                     client.in_flight += 1
                 put(FromClient(number, frame))
             while client.in_flight > limits.requests_in_flight:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from coord.limits import OUTBOX_MIN_BYTES, MemberLimits, StoreLimits
+from coord.limits import CHANGES_MAX, OUTBOX_MIN_BYTES, MemberLimits, StoreLimits
 from coord.raft.settings import RaftSettings
 from coord.replica.settings import ReplicaSettings
 
@@ -192,6 +192,8 @@ def _check_limits(table: str, values: dict[str, int], kind: type[MemberLimits] |
             raise ValueError(f"{table}.{name} = {value}: at least 1")
         if name == "outbox_bytes" and value < OUTBOX_MIN_BYTES:
             raise ValueError(f"{table}.{name} = {value}: at least {OUTBOX_MIN_BYTES}")
+        if name == "changes_per_request" and value > CHANGES_MAX:
+            raise ValueError(f"{table}.{name} = {value}: at most {CHANGES_MAX}")
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:

@@ -148,7 +148,9 @@ class Store:
         index = self.applied_index
         session = self.sessions.get(session_id)
         if session is None:
-            gone = SessionEnded(f"session {session_id} has ended; this request was not applied")
+            gone = SessionEnded(
+                f"session {session_id} has ended; this sending of the request was not applied"
+            )
             return [_refusal(request, gone, self.revision, index) for request, _ in requests]
         session.confirm(confirmed)
         draft = self._draft

@@ -70,10 +70,13 @@ def create(draft: Draft, op: Row) -> Any:
     above = parent(path)
     if above not in tree.znodes:
         if not flags & CreateFlag.PARENTS:
-            raise NotFound(f"{missing(tree, above)}; parents=True makes the parents", {"path": above})
+            raise NotFound(
+                f"{missing(tree, above)}; the flag 'parents' makes what is missing", {"path": above}
+            )
         lacking = _lacking(tree, above)
     else:
         lacking = []
+    _check_value(draft, value)
     _check_room(draft, path, value, len(lacking) + 1)
     _check_parent(draft, parent(lacking[-1]) if lacking else above)
     if (
@@ -114,6 +117,7 @@ def set_value(draft: Draft, op: Row) -> Any:
         raise NotFound(missing(tree, path), {"path": path})
     if version is not None or revision is not None:
         check_conditions(path, before, version, revision)
+    _check_value(draft, value)
     (
         old,
         created,
@@ -164,7 +168,8 @@ def delete(draft: Draft, op: Row) -> Any:
     children = tree.child_count(path)
     if children and not flags & DeleteFlag.SUBTREE:
         raise NotEmpty(
-            f"{shown(path)} has {children} children; subtree=True deletes them too", {"children": children}
+            f"{shown(path)} has {children} children; the flag 'subtree' deletes them, too",
+            {"children": children},
         )
     if not children:
         remove(draft, path, REQUEST)
@@ -187,6 +192,8 @@ def multi(draft: Draft, op: Row) -> Any:
     """Result: ``(succeeded, [result, …])``. All ops of a branch, or none."""
     _, compare, then, otherwise = op
     tree = draft.tree
+    if len(compare) + len(then) + len(otherwise) > draft.limits.multi_ops:
+        raise _limit("multi_ops", draft.limits.multi_ops, "comparisons and ops of one multi")
     succeeded = all(_holds(tree, *each) for each in compare)
     results: list[Any] = []
     undo: Undo = []
@@ -293,6 +300,15 @@ def _check_parent(draft: Draft, above: str) -> None:
         raise NotAllowed(f"{shown(above)} is ephemeral: it cannot have children", {"path": above})
     if draft.tree.child_count(above) >= draft.limits.children:
         raise _limit("children", draft.limits.children, f"children of {shown(above)}")
+
+
+def _check_value(draft: Draft, value: bytes) -> None:
+    maximum = draft.limits.value_bytes
+    if len(value) > maximum:
+        raise LimitExceeded(
+            f"a value of {len(value)} bytes; at most {maximum} (limit value_bytes)",
+            {"limit": "value_bytes", "maximum": maximum},
+        )
 
 
 def _check_room(draft: Draft, path: str, value: bytes, count: int) -> None:

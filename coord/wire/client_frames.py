@@ -90,7 +90,14 @@ class EndSession(NamedTuple):
     request: int
 
 
-ClientFrame = Hello | Writes | Reads | Watch | Unwatch | Keepalive | EndSession
+class RefusedFrame(NamedTuple):
+    """A frame with one request that is not valid in itself, as a watch of what is no path."""
+
+    request: int
+    error: CoordError
+
+
+ClientFrame = Hello | Writes | Reads | Watch | Unwatch | Keepalive | EndSession | RefusedFrame
 
 
 class Welcome(NamedTuple):
@@ -157,10 +164,13 @@ def decode_client_frame(raw: RawFrame, limits: MemberLimits) -> ClientFrame:
 
 
 def _decode_hello(value: Any, body: bytes, limits: MemberLimits) -> Hello:
-    row = _row(value, 5, "hello")
-    version, session, timeout_ms, client, cluster = row
-    if version != PROTOCOL_VERSION or type(version) is not int:
-        raise DecodeError(f"protocol version {version!r:.40}; this member speaks {PROTOCOL_VERSION}")
+    if type(value) is not list or not value:
+        raise DecodeError("hello is a list of 5")
+    if (
+        value[0] != PROTOCOL_VERSION or type(value[0]) is not int
+    ):  # first: another version may have another layout
+        raise DecodeError(f"protocol version {value[0]!r:.40}; this member speaks {PROTOCOL_VERSION}")
+    _, session, timeout_ms, client, cluster = _row(value, 5, "hello")
     if type(client) is not str or len(client) > 128:
         raise DecodeError("a client's name is text of at most 128 characters")
     if cluster is not None and (type(cluster) is not bytes or len(cluster) != CLUSTER_ID_BYTES):
@@ -222,16 +232,21 @@ def _check_requests(
     return requests, refused
 
 
-def _decode_watch(value: Any, body: bytes, limits: MemberLimits) -> Watch:
+def _decode_watch(value: Any, body: bytes, limits: MemberLimits) -> Watch | RefusedFrame:
     request, watch, path, scope, from_revision = _row(value, 5, "watch")
     check_int(request, 1, INT_MAX, "a request's id")
     check_int(watch, 1, INT_MAX, "a watch's number")
-    if type(path) is not str:
-        raise DecodeError("a path is text")
-    check_path(path)
-    check_int(scope, 1, max(WatchScope), "a watch's scope")
-    if from_revision is not None:
-        check_int(from_revision, 1, INT_MAX, "a revision to watch from")
+    try:
+        if type(path) is not str:
+            raise InvalidRequest(f"a path is text, not {type(path).__name__}")
+        check_path(path)
+        check_int(scope, 1, max(WatchScope), "a watch's scope")
+        if from_revision is not None:
+            check_int(from_revision, 1, INT_MAX, "a revision to watch from")
+    except InvalidRequest as error:
+        return RefusedFrame(
+            request, error
+        )  # a user's mistake, as likely as not: the other watches must not pay for it
     return Watch(request, watch, path, scope, from_revision)
 
 

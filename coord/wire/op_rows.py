@@ -63,14 +63,9 @@ def _path(path: Any) -> None:
         check_path(path)
 
 
-def _value(value: Any, limits: MemberLimits) -> None:
+def _value(value: Any) -> None:
     if type(value) is not bytes:
         raise InvalidRequest(f"a value is bytes, not {type(value).__name__}")
-    if len(value) > limits.value_bytes:
-        raise LimitExceeded(
-            f"a value of {len(value)} bytes; at most {limits.value_bytes} (limit value_bytes)",
-            {"limit": "value_bytes", "maximum": limits.value_bytes},
-        )
 
 
 def check_int(value: Any, low: int, high: int, what: str) -> int:
@@ -95,7 +90,7 @@ def _create(op: list[Any], limits: MemberLimits) -> None:
         check_path(f"{path}{0:019d}")  # "/queue/" is a good prefix: the number alone is the name then
     else:
         _path(path)
-    _value(value, limits)
+    _value(value)
     check_int(kind, 0, max(Kind), "a kind of znode")
     if kind == Kind.TTL:
         check_int(ttl_ms, 1, TTL_MAX_MS, "a TTL znode's ttl_ms")
@@ -107,7 +102,7 @@ def _set(op: list[Any], limits: MemberLimits) -> None:
     _fields(op, 5, "set")
     _, path, value, version, revision, flags = op
     _path(path)
-    _value(value, limits)
+    _value(value)
     _conditions(version, revision)
     check_int(flags, 0, SetFlag.CREATE | SetFlag.PARENTS, "set's flags")
 
@@ -155,12 +150,6 @@ def _multi(op: list[Any], limits: MemberLimits) -> None:
     _, compare, then, otherwise = op
     if not all(type(part) is list for part in (compare, then, otherwise)):
         raise InvalidRequest("multi has three lists: comparisons, then, else")
-    count = len(compare) + len(then) + len(otherwise)
-    if count > limits.multi_ops:
-        raise LimitExceeded(
-            f"a multi of {count} comparisons and ops; at most {limits.multi_ops} (limit multi_ops)",
-            {"limit": "multi_ops", "maximum": limits.multi_ops},
-        )
     for each in compare:
         _compare(each)
     for position, each in enumerate((*then, *otherwise)):

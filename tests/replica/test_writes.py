@@ -225,28 +225,36 @@ def test_what_was_not_synced_may_be_lost_and_is_not_acknowledged() -> None:
 
 
 def test_pending_commands_are_bounded() -> None:
+    """Past the bound the connection is closed: nothing may be taken after what was not, or the session's order is lost.
+
+    Said again on a new connection, each is applied once and in its order, also those that had been taken.
+    """
     cluster = Cluster(settings=ReplicaSettings(tick_ms=TICK_MS, limits=MemberLimits(pending_commands=3)))
     client = cluster.client(cluster.leader())
     cluster.isolate(client.member)
     requests = [client.write(Create(f"/n{number}")) for number in range(5)]
     cluster.settle()
-    assert [client.replies[each][1] if client.has(each) else None for each in requests] == [
-        None, None, None, Overloaded.code, Overloaded.code,
-    ]  # fmt: skip
+    assert client.goodbye is not None
+    assert client.goodbye.code == Overloaded.code
+    assert client.replies == {}
     cluster.heal()
-    cluster.until(lambda: all(client.has(each) for each in requests))
-    later = client.write(Create("/later"))
-    cluster.settle()
-    assert client.reply(later)[1] == OK
+    cluster.until_leader()
+    again = cluster.resumed(client, cluster.leader())
+    cluster.until(lambda: again.welcome is not None)
+    again.write_again()
+    cluster.until(lambda: all(again.has(each) for each in requests))
+    assert [again.reply(each)[1] for each in requests] == [OK] * 5
+    assert requests_in_order(cluster, client.session) == requests
 
 
 def test_pending_bytes_are_bounded() -> None:
     cluster = Cluster(settings=ReplicaSettings(tick_ms=TICK_MS, limits=MemberLimits(pending_bytes=1000)))
     client = cluster.client(1)
-    request = client.write(Create("/a", b"x" * 2000))
+    client.write(Create("/a", b"x" * 2000))
     cluster.settle()
-    assert client.reply(request)[1] == Overloaded.code
-    assert "pending_bytes" in client.reply(request)[4]
+    assert client.goodbye is not None
+    assert client.goodbye.code == Overloaded.code
+    assert "pending_bytes" in client.goodbye.message
 
 
 def test_a_leader_appends_no_more_while_too_much_is_not_committed() -> None:

@@ -167,3 +167,19 @@ def test_a_section_of_sessions_is_bounded_by_what_their_replies_hold() -> None:
     assert max(len(section) for section in sections) < 1_000_000
     assert picture(loaded(sections)) == picture(machine.store)
     assert sum(section[1] == SESSIONS for section in sections) >= 10
+
+
+def test_value_bytes() -> None:
+    machine = Machine(StoreLimits(value_bytes=10))
+    machine.do(Create("/a", b"x" * 10))
+    bounced(machine, Create("/b", b"x" * 11), "value_bytes", 10)
+    bounced(machine, Set("/a", b"x" * 11), "value_bytes", 10)
+    bounced(machine, Set("/c", b"x" * 11, create=True), "value_bytes", 10)
+    bounced(machine, Multi(then=(Set("/a", b"y"), Set("/a", b"x" * 11))), "value_bytes", 10)
+    machine.do(Set("/a", b"z"))
+
+
+def test_multi_ops() -> None:
+    machine = Machine(StoreLimits(multi_ops=2))
+    machine.do(Multi(then=(Create("/a"), Create("/b"))))
+    bounced(machine, Multi(then=(Create("/c"),), otherwise=(Create("/d"), Create("/e"))), "multi_ops", 2)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coord.api.errors import InvalidRequest
 from coord.api.ops import Create, Get, Multi, Set
-from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
+from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits, StoreLimits
 from coord.wire import client_frames as frames
 from coord.wire.cbor import MAX_DEPTH, DecodeError, dumps, loads, loads_exactly
-from coord.wire.client_frames import decode_client_frame, decode_server_frame
+from coord.wire.client_frames import RefusedFrame, decode_client_frame, decode_server_frame
 from coord.wire.entries import decode_entry, encode_command, encode_entry
 from coord.wire.framing import FrameBuffer, encode_frame, encode_raw_frame
 from coord.wire.peer_frames import MessageEncoder, decode_messages, decode_peer_answer, decode_peer_hello
@@ -198,12 +199,7 @@ def test_trailing_bytes_are_refused_of_strangers() -> None:
         (3, [3, 0, [1, [5, "/"]]]),
         (3, [0, -1, [1, [5, "/"]]]),
         (3, [0, 0]),
-        (4, [1, 1, "a", 1, None]),
-        (4, [1, 1, "/a", 4, None]),
-        (4, [1, 1, "/a", 0, None]),
         (4, [1, 0, "/a", 1, None]),
-        (4, [1, 1, "/a", 1, 0]),
-        (4, [1, 1, b"/a", 1, None]),
         (5, [1]),
         (6, [0]),
         (6, [1, 2]),
@@ -216,6 +212,23 @@ def test_trailing_bytes_are_refused_of_strangers() -> None:
 def test_frames_that_are_not_of_the_protocol(number: int, value: Any) -> None:
     with pytest.raises(DecodeError):
         decode_client_frame((number, dumps(value)), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [9, 1, "a", 1, None],
+        [9, 1, "/a", 4, None],
+        [9, 1, "/a", 0, None],
+        [9, 1, "/a", 1, 0],
+        [9, 1, b"/a", 1, None],
+    ],
+)
+def test_a_watch_of_what_is_no_path_is_refused_alone(value: Any) -> None:
+    frame = decode_client_frame((4, dumps(value)), LIMITS)
+    assert isinstance(frame, RefusedFrame)
+    assert frame.request == 9
+    assert isinstance(frame.error, InvalidRequest)
 
 
 # --- framing ---------------------------------------------------------------------------------------------------------
@@ -252,11 +265,11 @@ def test_a_length_that_cannot_be(length: int) -> None:
 def test_the_largest_frame() -> None:
     body = b"x" * 99
     assert FrameBuffer(100).feed(encode_raw_frame(1, body)) == [(1, body)]
-    assert LIMITS.value_bytes < CLIENT_FRAME_MAX_BYTES
+    assert StoreLimits().value_bytes < CLIENT_FRAME_MAX_BYTES
 
 
 def test_a_value_a_multi_and_a_read_fit_one_frame() -> None:
-    value = b"x" * LIMITS.value_bytes
+    value = b"x" * StoreLimits().value_bytes
     frame = frames.encode_writes(
         0, [(1, Set("/a", value).row()), (2, Multi(then=(Create("/b", value),)).row())]
     )

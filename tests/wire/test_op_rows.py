@@ -9,7 +9,7 @@ from coord.limits import MemberLimits
 from coord.wire.cbor import dumps, loads_exactly
 from coord.wire.op_rows import INT_MAX, TTL_MAX_MS, check_op
 
-LIMITS = MemberLimits(value_bytes=10, multi_ops=4, list_page=100)
+LIMITS = MemberLimits(list_page=100)
 
 CREATE, SET, DELETE, GET, EXISTS, LIST, MULTI, LOG, SESSIONS, STATUS = range(1, 11)
 
@@ -84,11 +84,6 @@ INVALID: list[Any] = [
 ]  # fmt: skip
 
 OVER: list[tuple[list[Any], str]] = [
-    ([CREATE, "/a", b"x" * 11, 0, 0, 0], "value_bytes"),
-    ([SET, "/a", b"x" * 11, None, None, 0], "value_bytes"),
-    ([MULTI, [], [[SET, "/a", b"x" * 11, None, None, 0]], []], "value_bytes"),
-    ([MULTI, [], [[EXISTS, "/"]] * 5, []], "multi_ops"),
-    ([MULTI, [[6, "/a", 0, 3]] * 2, [[EXISTS, "/"]] * 2, [[EXISTS, "/"]]], "multi_ops"),
     ([LIST, "/a", 0, 101, None], "list_page"),
     ([LOG, None, 101], "list_page"),
     ([SESSIONS, None, 101], "list_page"),
