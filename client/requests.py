@@ -256,7 +256,7 @@ class Requests:
         self._writes_in_flight = self._write_bytes_in_flight = 0
         kept: deque[Request] = deque()
         for request in self._sent:
-            if not request.done:
+            if not request.answered:
                 kept.append(request)
                 self._waiting[request.id] = request
                 self._writes_in_flight += 1

@@ -251,6 +251,7 @@ def test_what_is_sent_again_goes_frame_by_frame() -> None:
     seen = []
     while frames:
         (frame,) = frames
+        assert len(ids(frame)) == 1
         seen += ids(frame)
         assert script.sent() == []
         script.replies(*[ok(request) for request in ids(frame)])

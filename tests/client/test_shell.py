@@ -224,6 +224,7 @@ def test_a_cancelled_call_leaves_nothing_behind(backend: str) -> None:
             at.doors[0].deaf = False
             await at.cut(at.doors[0])
             await client.set("/b", b"1", create=True)
+            assert await client.children("/") == ["b"], "what was given up is not sent again"
             assert client._core.unanswered == 0
             assert not list(client._core._watches)
             assert client._core._requests._confirmed() == client._core._requests._last_id
