@@ -188,6 +188,8 @@ class Conversation:
             self._end(message)
         elif code in _FINAL and self.state is State.CONNECTING:
             self.close(from_code(code, message, details))
+        elif code == ProtocolError.code and self._welcomed:
+            self.close(from_code(code, message, details))  # the same frames would be refused again, and again
         else:
             self._give_up(from_code(code, message, details))
 

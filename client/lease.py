@@ -2,8 +2,9 @@
 
 A keepalive's answer says that the leader, confirmed to be one, has heard of the session after the keepalive was
 sent; likewise the welcome that opens or resumes it. So the session is safe until the sending of the last one
-that was answered, plus the timeout. Past that it may be over, and the client says that it is: a
-lock that might be somebody else's by now is not held. That is the only safe side to err on.
+that was answered, plus the timeout (less one percent, for the drift of clocks). Past that it may be over, and
+the client says that it is: a lock that might be somebody else's by now is not held. That is the only safe side
+to err on.
 
     |--interval--|--patience--|------ time to find another member ------|
     sent ok      sent         given up                                  safe_until
@@ -11,6 +12,9 @@ lock that might be somebody else's by now is not held. That is the only safe sid
 
 from coord.client.request import NEVER
 from coord.client.settings import CoreSettings, keepalive_seconds, open_seconds, resume_seconds
+
+SAFE_SHARE = 0.99
+"""Of the timeout: the rest allows for clocks that do not run alike."""
 
 
 class Lease:
@@ -65,7 +69,7 @@ class Lease:
         self._next_at = NEVER
 
     def _heard(self, sent_at: float) -> None:
-        until = sent_at + self._timeout
+        until = sent_at + self._timeout * SAFE_SHARE
         self.safe_until = until if self.safe_until == NEVER else max(self.safe_until, until)
 
     @property

@@ -206,10 +206,10 @@ class Link:
             with anyio.CancelScope() as self._send_scope:
                 try:
                     await stream.send(data)
-                except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    # The reading side may wait for ever on a stream that takes nothing more.
-                    if self._stream is stream:
-                        self._cut()
+                except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                    # Not the end yet: the member's goodbye may still be there to be read. The reader will meet the end,
+                    # or the core will miss the answer to its next keepalive.
+                    log.debug("cannot send: %s", _in_words(error))
             self._send_scope = None
 
     def _cut(self) -> None:

@@ -4,12 +4,8 @@ Ids. One counter for everything that a session sends. A write takes its id when 
 every sending; ``confirmed`` is the id before the first write that is not answered. Reads take new ids with each
 sending: they have no effect that could double.
 
-Why what is sent again goes frame by frame, each after the former's answers. 1. Writes 5 and 6 were on their
-way when the connection broke; nobody knows whether they are in the log. 2. Both are sent again, in two frames;
-the member, full at that moment, refuses the first and takes the second. 3. Sent once more, 5 is applied after 6.
-So only one frame of old writes is under way at a time, and what is new waits behind the last of them: a
-round trip, once per reconnection. For the same reason ``overloaded`` is no answer to a write that was sent
-before: that *this* sending was refused says nothing about the former one.
+After a reconnection everything that is unanswered goes out again, in its order, before anything new. What a former
+connection had sent may be applied meanwhile; its answer then comes here, perhaps before the write was sent again.
 
 A write whose caller has gone (its deadline, a cancellation) is not sent again. It happened or it did not; once
 a later write confirms past it, it cannot happen any more.
@@ -20,7 +16,16 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from coord.api.commands import Reply
-from coord.api.errors import OK, CoordError, DeadlineExceeded, Overloaded, Unavailable, from_code
+from coord.api.errors import (
+    ERRORS,
+    OK,
+    CoordError,
+    DeadlineExceeded,
+    Overloaded,
+    SessionEnded,
+    Unavailable,
+    from_code,
+)
 from coord.api.ops import ReadMode, Row
 from coord.client.request import NEVER, WRITE, Request, encode_op, item
 from coord.client.settings import CoreSettings
@@ -54,9 +59,7 @@ class Requests:
         self._write_bytes_in_flight = 0
         self._reads_in_flight = 0
         self._resend: deque[Request] = deque()
-        """Writes of a former connection that were not sent on this one yet."""
-        self._resent: dict[int, None] = {}
-        """Ids of the last frame of those that are not answered yet."""
+        """Writes of a former connection that were not sent on this one yet, in order."""
         self.earliest_deadline = NEVER
         """No deadline of what is not done is before it; the core's own waits are heeded too."""
 
@@ -74,8 +77,6 @@ class Requests:
         """Whether ``take_frames`` has anything (or only what is done already)."""
         if self._reads and self._reads_in_flight < self._settings.reads_in_flight:
             return True
-        if self._resent:
-            return False
         return bool(self._resend) or (bool(self._writes) and self._writes_fit(len(self._writes[0].encoded)))
 
     @property
@@ -111,30 +112,32 @@ class Requests:
     def take_frames(self) -> list[bytes]:
         """Everything that may be sent now. What it holds counts as sent."""
         frames: list[bytes] = []
-        if self._resend and not self._resent:
-            frames += self._resend_frame()
-        if self._writes and not self._resent:
+        if self._resend:
+            self._resend_frames(frames)
+        if self._writes:
             self._write_frames(frames)
         if self._reads:
             self._read_frames(frames)
         return frames
 
-    def _resend_frame(self) -> list[bytes]:
-        resend = self._resend
-        lot: list[Request] = []
+    def _resend_frames(self, frames: list[bytes]) -> None:
+        items: list[bytes] = []
         size = 0
-        while resend and (not lot or size + len(resend[0].encoded) <= FRAME_BYTES):
-            request = resend.popleft()
+        while self._resend:
+            request = self._resend.popleft()
             if request.answered:
-                continue  # what a former connection had sent was applied, and the answer came here
+                continue  # by way of the former connection's sending
             if request.done:
                 self._give_up(request)
                 continue
+            if items and size + len(request.encoded) > FRAME_BYTES:
+                frames.append(self._writes_frame(items))
+                items, size = [], 0
             request.sendings += 1
+            items.append(item(request))
             size += len(request.encoded)
-            lot.append(request)
-        self._resent = dict.fromkeys(request.id for request in lot)
-        return [self._writes_frame([item(request) for request in lot])] if lot else []
+        if items:
+            frames.append(self._writes_frame(items))
 
     def _give_up(self, request: Request) -> None:
         """A write that was sent on a former connection, and whose caller has gone since, is not sent again."""
@@ -226,13 +229,8 @@ class Requests:
             return False
         status = row[1]
         if request.mode == WRITE:
-            if status == Overloaded.code and request.sendings > 1:
-                self._waiting[request.id] = request
-                return from_code(status, row[4], row[5])
             self._writes_in_flight -= 1
             self._write_bytes_in_flight -= len(request.encoded)
-            if self._resent:
-                self._resent.pop(row[0], None)
         else:
             self._reads_in_flight -= 1
             if status == Unavailable.code and request.mode == LINEARIZABLE and not request.done:
@@ -243,16 +241,21 @@ class Requests:
             request.done = True
             request.reply = row
             if status != OK:
-                request.error = from_code(status, row[4], row[5])
+                request.error = self._refusal(request, row)
             completed.append(request)
         return True
+
+    def _refusal(self, request: Request, row: Reply) -> CoordError:
+        error = from_code(row[1], row[4], row[5])
+        if request.sendings > 1 and (row[1] == SessionEnded.code or row[1] not in ERRORS):
+            error.outcome = "unknown"  # this sending was refused; of the ones before it says nothing
+        return error
 
     def disconnected(self) -> None:
         """What was in flight is to be sent again: writes under their ids and in their order, reads as if new."""
         reads = [request for request in self._waiting.values() if request.mode != WRITE]
         self._reads_in_flight = 0
         self._waiting.clear()
-        self._resent.clear()
         self._writes_in_flight = self._write_bytes_in_flight = 0
         kept: deque[Request] = deque()
         for request in self._sent:
@@ -304,7 +307,6 @@ class Requests:
                     request.fail(make_error())
                     completed.append(request)
         self._waiting.clear()
-        self._resent.clear()
         for queue in (self._writes, self._reads, self._sent, self._resend):
             queue.clear()
         self._queued_bytes = self._writes_in_flight = self._write_bytes_in_flight = self._reads_in_flight = 0

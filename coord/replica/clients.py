@@ -192,7 +192,7 @@ def _reads(state: ReplicaState, client: Connection, frame: Reads) -> None:
 
 def _watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
     maximum = state.settings.limits.watches_per_connection
-    if state.watches.get(client.id, frame.watch) is not None:
+    if state.watches.get(client.id, frame.watch) is not None or frame.watch in client.opening:
         close(state, client, ProtocolError(f"watch number {frame.watch} is open already on this connection"))
     elif client.watch_count >= maximum:
         error = LimitExceeded(
@@ -203,6 +203,7 @@ def _watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
     else:
         client.watch_count += 1
         waiting = Waiting(client.id, frame, state.now_ms)
+        client.opening[frame.watch] = frame.request
         if frame.from_revision is None:
             state.rounds.add(waiting)  # from now: after everything that was acknowledged before it was asked
         else:
@@ -216,6 +217,8 @@ def _unwatch(state: ReplicaState, client: Connection, frame: Unwatch) -> None:
             client.replay_ended()
         state.watches.remove(watcher)
         client.watch_count -= 1
+    elif client.opening.pop(frame.watch, None) is not None:
+        client.watch_count -= 1  # it waits for its round, and will be told that it was closed
     # Closing what is not open is no error: it may have ended by itself while this was on its way.
     reply(state, client, (frame.request, 0, state.store.revision, state.store.applied_index, None))
 

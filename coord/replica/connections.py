@@ -47,6 +47,7 @@ class Connection:
         "full",
         "greeted",
         "id",
+        "opening",
         "principal",
         "queued_bytes",
         "replaying",
@@ -69,6 +70,8 @@ class Connection:
         self.replaying = 0
         """Watches that are still being told the past."""
         self.watch_count = 0
+        self.opening: dict[int, int] = {}
+        """Numbers of watches that wait to be opened, and the requests that asked for them."""
         self.deferred: list[Waiting] = []
         """Reads that are due, put off while the client has enough to take in."""
         self.closing = False

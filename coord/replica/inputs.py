@@ -17,7 +17,7 @@ class FromPeer(NamedTuple):
 
 
 class PeerLost(NamedTuple):
-    """The connection to ``peer`` broke: what was on its way may not arrive."""
+    """The connection to ``peer`` broke, or there is a new one: what was on its way may not arrive."""
 
     peer: int
 

@@ -251,6 +251,14 @@ def _tick_snapshot(state: ReplicaState) -> None:
     state.outputs.snapshot_ended = state.outputs.snapshot_ended or ended
 
 
+def _peer_lost(state: ReplicaState, lost: PeerLost) -> None:
+    """What was on its way to the leader may not have arrived: pass it on again, rather than wait for the timeout."""
+    state.raft.peer_unreachable(lost.peer)
+    if lost.peer == state.leader:
+        state.proposals.restart()
+        state.rounds.give_up()
+
+
 def _section_loaded(state: ReplicaState, loaded: SectionLoaded) -> None:
     if loaded.data is None:
         state.raft.section_missing(loaded.peer, loaded.snapshot_index)
@@ -263,8 +271,9 @@ def _section_loaded(state: ReplicaState, loaded: SectionLoaded) -> None:
 def _snapshot_stored(state: ReplicaState, stored: SnapshotStored) -> None:
     """The leader's snapshot takes the place of this replica's state: it was too far behind for the log."""
     store = state.snapshot_taker.finish(stored.meta)
-    if store is None or store.applied_index <= state.store.applied_index:
-        state.raft.snapshot_refused(stored.meta)
+    # The disk has it already, and its log starts after it: there is no way back, so no way on without it either.
+    check(store is not None, "a snapshot that has the digest its sender gave it can be loaded", stored.meta)
+    if store is None:
         return
     told_through = state.store.revision
     state.snapshot_maker.installed()
@@ -288,7 +297,7 @@ def _snapshot_saved(state: ReplicaState, saved: SnapshotSaved) -> None:
 _HANDLERS: Final[Mapping[type[Any], Callable[[ReplicaState, Any], None]]] = {
     Tick: _tick,
     FromPeer: lambda state, each: receive_messages(state, each.peer, each.messages),
-    PeerLost: lambda state, each: state.raft.peer_unreachable(each.peer),
+    PeerLost: _peer_lost,
     Persisted: lambda state, each: state.raft.persisted(each.number),
     ClientConnected: lambda state, each: clients.connected(
         state, each.connection, each.secret, each.principal

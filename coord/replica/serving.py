@@ -9,7 +9,7 @@ from coord.api.errors import (
     CoordError,
     Disconnected,
     Gap,
-    ProtocolError,
+    InvalidRequest,
     SessionEnded,
     Unavailable,
 )
@@ -68,7 +68,7 @@ def expire(state: ReplicaState, waiting: Waiting) -> None:
     elif isinstance(frame, Hello):
         close(state, client, Disconnected("no quorum confirmed the session in time; try another member"))
     else:
-        if isinstance(frame, Watch):
+        if isinstance(frame, Watch) and client.opening.pop(frame.watch, None) is not None:
             client.watch_count -= 1
         refuse(state, client, frame.request, Unavailable("no quorum confirmed a leader in time"))
 
@@ -184,11 +184,12 @@ def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Read
 
 
 def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
-    if state.watches.get(client.id, frame.watch) is not None:
-        # Looked at when it came, too; but two of one number may have waited for the same round. The second would push
-        # the first out of sight and leave it in the tables: an event for a connection that is gone, one day.
-        close(state, client, ProtocolError(f"watch number {frame.watch} is open already on this connection"))
+    if client.opening.get(frame.watch) != frame.request:
+        refuse(
+            state, client, frame.request, InvalidRequest(f"watch {frame.watch} was closed before it was open")
+        )
         return
+    del client.opening[frame.watch]
     revision = state.store.revision
     first = revision + 1 if frame.from_revision is None else frame.from_revision
     if first < state.store.history.first_revision:

@@ -49,6 +49,9 @@ class DiskTasks:
         self._writing = False
         self._unmarked_ticks = -1  # ticks since the last batch; -1: nothing to mark
         self._saving: SnapshotWriter | None = None
+        if self._saving is not None:
+            self._saving.abandon()  # a snapshot was installed over the state that was being saved
+            self._saving = None
         self._saving_failed = False
         self._receiving: SnapshotWriter | None = None
         self._sending: dict[int, int] = {}  # peer -> index of the snapshot being sent to it
@@ -185,6 +188,9 @@ class DiskTasks:
         trio.from_thread.run_sync(self._put, SnapshotStored(meta))
 
     def _begin_snapshot(self, meta: SnapshotMeta) -> None:
+        if self._saving is not None:
+            self._saving.abandon()  # a snapshot was installed over the state that was being saved
+            self._saving = None
         self._saving_failed = False
         self._attempt(lambda: setattr(self, "_saving", self._storage.begin_snapshot(meta)))
 

@@ -98,6 +98,7 @@ class PeerNetwork:
                         self._say(peer, f"connected to member {peer} at {self._addresses[peer]}")
                         self._senders[peer] = Sender(connection, self._nursery)
                         self._sockets[peer] = connection
+                        self.lost(peer)  # what was sent before is lost; from now on it would arrive
                         await _until_closed(connection)
                         self._say(peer, f"the connection to member {peer} broke")
                 except (OSError, DecodeError, trio.ClosedResourceError) as error:

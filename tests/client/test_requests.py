@@ -9,6 +9,7 @@ from coord.api.errors import (
     InvalidRequest,
     LimitExceeded,
     Overloaded,
+    SessionEnded,
     SessionRequired,
     Unavailable,
 )
@@ -16,7 +17,7 @@ from coord.api.ops import Create, Get, Multi, ReadMode, Set
 from coord.api.results import Created, Written
 from coord.client.requests import FRAME_BYTES
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MIB
-from coord.wire.client_frames import Hello, NewSession, Reads, ResumeSession, Writes
+from coord.wire.client_frames import Hello, NewSession, Reads, ResumeSession, Welcome, Writes, encode_welcome
 from tests.client.script import CLUSTER, SECRET, SESSION, Script, ok, refused
 
 SET = Set("/a", b"x").row()
@@ -225,59 +226,71 @@ def test_unanswered_writes_go_again_under_their_ids_and_reads_as_if_new() -> Non
     script.core.write(SET)
     script.dial()
     assert script.sent() == [Hello(ResumeSession(SESSION, SECRET), "", CLUSTER)]
-    writes, reads = script.welcome()
-    assert ids(writes) == [1, 3]
-    assert isinstance(writes, Writes)
-    assert writes.confirmed == 0
-    assert ids(reads) == [5]
-    assert script.sent() == []  # what is new waits
-    script.replies(ok(1))
-    assert script.sent() == []
-    script.replies(ok(3))
+    again, new, reads = script.welcome()
+    assert (ids(again), ids(new), ids(reads)) == ([1, 3], [5], [6])
+    assert isinstance(again, Writes)
+    assert isinstance(new, Writes)
+    assert (again.confirmed, new.confirmed) == (0, 0)
+    script.replies(ok(1), ok(3), ok(5))
+    script.core.write(SET)
     (writes,) = script.sent()
-    assert ids(writes) == [6]
     assert isinstance(writes, Writes)
-    assert writes.confirmed == 5
+    assert writes.confirmed == 6
 
 
-def test_what_is_sent_again_goes_frame_by_frame() -> None:
+def test_what_is_sent_again_is_split_into_frames_too() -> None:
     script = Script()
     script.connect()
     for _ in range(3):
         script.core.write(Set("/a", b"x" * (FRAME_BYTES // 2)).row())
-    assert len(script.sent()) == 3
+    script.sent()
     script.cut()
-    frames = script.connect()
-    seen = []
-    while frames:
-        (frame,) = frames
-        assert len(ids(frame)) == 1
-        seen += ids(frame)
-        assert script.sent() == []
-        script.replies(*[ok(request) for request in ids(frame)])
-        frames = script.sent()
-    assert seen == [1, 2, 3]
+    script.core.write(SET)
+    assert [ids(frame) for frame in script.connect()] == [[1], [2], [3], [4]]
 
 
-def test_overloaded_refuses_a_first_sending_and_says_nothing_of_a_second() -> None:
+def test_an_answer_may_overtake_the_second_sending() -> None:
     script = Script()
     script.connect()
-    first = script.core.write(SET)
-    script.sent()
-    assert script.replies(refused(1, Overloaded("full"))) == [first]
-    assert isinstance(first.error, Overloaded)
-    assert first.error.outcome == "refused"
-    second = script.core.write(SET)
+    first, second = script.core.write(SET), script.core.write(SET)
     script.sent()
     script.cut()
+    script.dial()
+    script.sent()
+    # The welcome, and with it the answer to what the former connection had sent.
+    script.core.received(encode_welcome(Welcome(SESSION, b"", 9_000, 3, 1, CLUSTER, [])), script.now)
+    assert script.replies(ok(1, 3, 1)) == [first]
+    (writes,) = script.sent()
+    assert ids(writes) == [2]
+    assert script.replies(ok(2, 4, 2)) == [second]
+
+
+def test_overloaded_sends_everything_to_another_member() -> None:
+    script = Script()
     script.connect()
-    assert script.replies(refused(2, Overloaded("full"))) == []
+    requests = [script.core.write(SET), script.core.write(SET)]
+    script.sent()
+    assert script.goodbye(Overloaded("full")) == []
     assert isinstance(script.core.hang_up, Overloaded)
     script.cut()
     (writes,) = script.connect()
-    assert ids(writes) == [2]
-    assert script.replies(ok(2, 5, 1)) == [second]
-    assert second.result() == Written(1, 5)
+    assert ids(writes) == [1, 2]
+    assert script.replies(ok(1, 5, 1), ok(2, 6, 2)) == requests
+
+
+def test_a_refusal_of_the_second_sending_may_say_nothing_of_the_first() -> None:
+    script = Script()
+    script.connect()
+    twice = [script.core.write(SET) for _ in range(3)]
+    script.sent()
+    script.cut()
+    once = script.core.write(SET)
+    script.connect()
+    unknown_code = (3, 999, 1, 1, "a newer member's", {})
+    ended = SessionEnded("over")
+    script.replies(refused(1, ended), refused(2, Conflict("no")), unknown_code, refused(4, ended))
+    outcomes = [request.error.outcome for request in (*twice, once) if request.error]
+    assert outcomes == ["unknown", "refused", "unknown", "refused"]
 
 
 def test_a_member_without_a_quorum_is_left_for_another() -> None:

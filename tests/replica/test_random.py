@@ -14,8 +14,8 @@ from tests.replica.actors import Actor, Facts
 from tests.replica.cluster import TICK_MS, Cluster
 from tests.store.machine import picture
 
-SEEDS = 100
-BATCH = 10
+SEEDS = 150
+BATCH = 15
 FAULT_TICKS = 150
 HEALING_TICKS = 600
 
