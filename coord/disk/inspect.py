@@ -26,6 +26,7 @@ from coord.disk.record import (
 )
 from coord.disk.salvage import read_salvaging
 from coord.disk.snapshot_format import BadSnapshot, SnapshotReader
+from coord.disk.witness import NOTHING, read_witness
 from coord.raft.types import SnapshotMeta
 
 _SECTION_LIMIT_BYTES = 256 * 1024 * 1024
@@ -90,6 +91,8 @@ def inspect_wal(fs: FileSystem) -> Iterator[WalRow]:
     Raises: CannotOpen when the folder cannot be listed.
     """
     owner = _owner(fs)
+    # Before the log: of a member that is writing just now it then tells no more than the log will have.
+    witnessed = NOTHING if owner is None else read_witness(fs, owner)
     with opening("listing", fs.describe("")):
         numbers = segment_numbers(fs.names())
     chain: int | None = None
@@ -101,6 +104,11 @@ def inspect_wal(fs: FileSystem) -> Iterator[WalRow]:
             chain = None
             continue
         chain = yield from _records(name, number, data, owner, chain)
+        if number == numbers[-1] == witnessed.segment and len(data) < witnessed.end:
+            missing = witnessed.end - len(data)
+            yield WalRow(name, len(data), missing, "", 0, 0, 0, 0, "missing: it was once synced")
+    if witnessed.segment > max(numbers, default=0):
+        yield WalRow(segment_name(witnessed.segment), 0, witnessed.end, "", 0, 0, 0, 0, "missing: it was once synced")
 
 
 def inspect_snapshots(fs: FileSystem) -> Iterator[SnapshotRow]:

@@ -4,6 +4,7 @@ import re
 
 IDENTITY_NAME = "identity"
 LOCK_NAME = "lock"
+WITNESS_NAME = "synced"
 UNFINISHED_SUFFIX = ".tmp"
 DAMAGED_PREFIX = "damaged-"
 

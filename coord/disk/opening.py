@@ -10,6 +10,8 @@ Owns the order of those steps, which a crash may cut anywhere (and the next open
    that saw the failure has ended, and its successor would find the record in the page cache, promise it to the
    leader, and lose it with the next power cut.
 5. Where the log cannot go on in its last file, a new segment begins that says where it does go on.
+6. The witness is told what is durable now: from here on it is promised. After damage this comes last of all, and
+   need not come at all: the new segment, which the identity names, makes nothing of what the witness says of others.
 """
 
 from dataclasses import dataclass, replace
@@ -26,6 +28,7 @@ from coord.disk.scan import LogScan, Tail
 from coord.disk.settings import StorageSettings
 from coord.disk.snapshot import SnapshotStore
 from coord.disk.wal import Position, create_segment
+from coord.disk.witness import Witness, open_witness
 from coord.raft.types import Entry, HardState, SnapshotMeta
 
 
@@ -57,6 +60,7 @@ class Opened:
     snapshots: SnapshotStore | None
     file: File | None
     position: Position | None
+    witness: Witness | None
 
 
 def take_lock(fs: FileSystem) -> None:
@@ -130,7 +134,7 @@ def open_folder(
     if identity.cluster_id is None:
         _remove_leftovers(fs, _unformed_segments(fs, state), fuse)
         recovered = Recovered(identity, HardState(0, 0), None, [], state.damage, 0, tuple(notes))
-        return Opened(recovered, state, None, None, None)
+        return Opened(recovered, state, None, None, None, None)
 
     owner = owner_digest(identity.folder_id, identity.cluster_id, identity.member_id)
     snapshots = SnapshotStore(fs, owner, settings, fuse)
@@ -189,17 +193,18 @@ def open_folder(
     if state.newest_segment != position.segment:
         state = replace(state, newest_segment=position.segment)
         save(fs, state, fuse)
+    witness = open_witness(fs, owner, fuse)
+    witness.note(position.segment, position.end)
     recovered = Recovered(
         identity, scan.hard_state, snapshot, entries, state.damage, scan.cut_bytes, tuple(notes)
     )
-    return Opened(recovered, state, snapshots, file, position)
+    return Opened(recovered, state, snapshots, file, position, witness)
 
 
 def _position(scan: LogScan, segment: int, end: int, chain: int) -> Position:
     return Position(
         segment=segment,
         end=end,
-        synced=end,
         chain=chain,
         hard_state=scan.hard_state,
         last_index=scan.last_index,

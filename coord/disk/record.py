@@ -21,12 +21,10 @@ FORMAT_VERSION = 1
 KIND_SEGMENT_START = 1
 KIND_ENTRY = 2
 KIND_HARD_STATE = 3
-KIND_MARK = 4
 KIND_NAMES = {
     KIND_SEGMENT_START: "segment start",
     KIND_ENTRY: "entry",
     KIND_HARD_STATE: "hard state",
-    KIND_MARK: "mark",
 }
 
 _FIELDS = struct.Struct("<4sBBH8sIIIIQQIII")

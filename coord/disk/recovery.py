@@ -6,7 +6,8 @@ batches: a bad record is a *torn tail*, never acknowledged, unless something say
 
 * an intact record further on whose ``synced_through`` lies beyond it;
 * a later segment, since one is only created after the last batch of the one before was synced;
-* for a segment's first records, or a whole segment: ``newest_segment`` in the identity file.
+* for a segment's first records, or a whole segment: ``newest_segment`` in the identity file;
+* for the last batch, which has nothing behind it: the witness (``witness.py``).
 
 Then it is *damage*: acknowledged records are gone, and the member must not vote or acknowledge until its
 peers have restored them. Cutting there would be forgetting; refusing to start would waste what is left.
@@ -22,7 +23,6 @@ from coord.disk.record import (
     HEADER_BYTES,
     KIND_ENTRY,
     KIND_HARD_STATE,
-    KIND_MARK,
     KIND_SEGMENT_START,
     BadRecord,
     Header,
@@ -39,6 +39,7 @@ from coord.disk.record import (
 )
 from coord.disk.salvage import read_salvaging
 from coord.disk.scan import LogScan, Tail
+from coord.disk.witness import read_witness
 from coord.raft.types import Entry, HardState
 
 _START_READ_BYTES = 4096
@@ -72,12 +73,14 @@ class _LogReader:
         self._fs = fs
         self._state = state
         self._owner = owner_digest(identity.folder_id, identity.cluster_id or b"", identity.member_id)
+        self._witnessed = read_witness(fs, self._owner)
+        self._newest_known = max(state.newest_segment, self._witnessed.segment)
         self._scan = LogScan()
         self._numbers = segment_numbers(fs.names())
 
     def read(self, snapshot_index: int) -> LogScan:
         scan = self._scan
-        scan.highest_number = max([self._state.newest_segment, *self._numbers])
+        scan.highest_number = max([self._newest_known, *self._numbers])
         live = self._find_live(snapshot_index)
         used = self._read_live(live)
         scan.dead = [
@@ -93,7 +96,7 @@ class _LogReader:
         """Follow the segments back, from the newest, until one begins at or below the snapshot."""
         live: list[_Segment] = []
         numbers = list(self._numbers)
-        newest = self._state.newest_segment
+        newest = self._newest_known
         if not numbers or numbers[-1] < newest:
             self._damaged(
                 f"the newest segment of the log, number {newest}, is missing", segment_name(newest), 0
@@ -186,7 +189,12 @@ class _LogReader:
         data = self._bytes(number)
         buffer = memoryview(data)
         limit = len(data) if segment.end is None else segment.end
-        offset = proven = 0
+        # Only where nobody else says where the segment ends: after damage the next one names a place before what
+        # the witness still tells of, and what lies between is lost already, and told.
+        last = segment.end is None and number == self._witnessed.segment
+        witnessed = self._witnessed.end if last else 0
+        offset = 0
+        proven = witnessed
         started = False  # its own hard state was read
         before: Header | None = None
         bad: BadRecord | None = None
@@ -212,8 +220,10 @@ class _LogReader:
             before = header
         if bad is None and (offset != limit or not started):
             bad = BadRecord("the segment does not end with a whole record")
+        if bad is None and offset < witnessed:
+            bad = BadRecord("the file ends")
         if bad is not None:
-            evidence = self._evidence(bad, data, offset, number, started)
+            evidence = self._evidence(bad, data, offset, number, started, witnessed)
             if evidence:
                 self._damaged(f"{bad}, but {evidence}", segment_name(number), offset)
             else:
@@ -255,7 +265,7 @@ class _LogReader:
         elif kind == KIND_SEGMENT_START:
             if header.offset != 0:
                 raise Nonsense("a segment begins in the middle of another")
-        elif kind != KIND_MARK:
+        else:
             raise Nonsense(f"records of kind {kind} are unknown")
 
     def _restore_hard_state(
@@ -301,12 +311,16 @@ class _LogReader:
 
     # Torn or damaged
 
-    def _evidence(self, bad: BadRecord, data: bytes, offset: int, number: int, started: bool) -> str:
+    def _evidence(
+        self, bad: BadRecord, data: bytes, offset: int, number: int, started: bool, witnessed: int
+    ) -> str:
         """What says that the record at ``offset`` was once synced; empty: nothing does."""
         if isinstance(bad, Nonsense):
             return (
                 "it is intact and in its place: this is a bug in coord or somebody's edit, please report it"
             )
+        if offset < witnessed:
+            return f"the witness shows that the segment was once synced through byte {witnessed}"
         if number != self._scan.highest_number:
             return "a later segment shows that it was once synced"
         if not started:

@@ -3,7 +3,7 @@
 Owns who may call what from where, and hands the work on: ``opening.py`` (start), ``wal.py`` (log),
 ``snapshot.py``, ``identity.py``. Knows no clock and no network, and never retries.
 
-Threads: ``append``, ``mark_synced``, ``reset_log``, ``set_cluster_id``, ``set_fields``, ``begin_recovering``,
+Threads: ``append``, ``reset_log``, ``set_cluster_id``, ``set_fields``, ``begin_recovering``,
 ``end_recovering`` and ``close`` are the writer's, one at a time. The snapshot methods, ``trim`` and ``statistics``
 may run in other threads meanwhile.
 """
@@ -21,6 +21,7 @@ from coord.disk.record import owner_digest
 from coord.disk.settings import StorageSettings
 from coord.disk.snapshot import SnapshotStore, SnapshotWriter
 from coord.disk.wal import Position, Wal, create_segment
+from coord.disk.witness import open_witness
 from coord.raft.types import HardState, Persist, SnapshotMeta
 
 
@@ -47,10 +48,10 @@ class Storage:
         self._state: FolderState = opened.state
         self._snapshots = opened.snapshots
         self._wal: Wal | None = None
-        if opened.file is not None and opened.position is not None:
-            self._wal = Wal(
-                fs, opened.state.identity, settings, fuse, opened.position, opened.file, self._note_segment
-            )
+        file, position, witness = opened.file, opened.position, opened.witness
+        if file is not None and position is not None and witness is not None:
+            identity = opened.state.identity
+            self._wal = Wal(fs, identity, settings, fuse, position, file, witness, self._note_segment)
 
     @staticmethod
     def open(
@@ -115,8 +116,12 @@ class Storage:
         self._save(replace(self._state, identity=formed, newest_segment=1))
         owner = owner_digest(formed.folder_id, cluster_id, formed.member_id)
         self._snapshots = SnapshotStore(self._fs, owner, self._settings, self._fuse)
-        position = Position(1, end, end, chain, nothing, last_index=0, last_term=0, base_index=0)
-        self._wal = Wal(self._fs, formed, self._settings, self._fuse, position, file, self._note_segment)
+        witness = open_witness(self._fs, owner, self._fuse)
+        witness.note(1, end)
+        position = Position(1, end, chain, nothing, last_index=0, last_term=0, base_index=0)
+        self._wal = Wal(
+            self._fs, formed, self._settings, self._fuse, position, file, witness, self._note_segment
+        )
 
     def set_fields(self, fields: Mapping[str, str | int]) -> None:
         """Replace the identity's small extras, durably. Together they must stay below about 3 KB."""
@@ -148,11 +153,6 @@ class Storage:
         """
         self._fuse.check()
         self._log().append(persist)
-
-    def mark_synced(self) -> None:
-        """Leave evidence that all batches so far were synced; cheap, not synced. For when nothing else waits."""
-        self._fuse.check()
-        self._log().mark_synced()
 
     def reset_log(self, meta: SnapshotMeta) -> None:
         """The log begins anew at ``meta.index + 1``: an installed snapshot that it does not reach replaces it."""

@@ -17,7 +17,6 @@ from coord.disk.identity import Identity
 from coord.disk.names import segment_name
 from coord.disk.record import (
     KIND_ENTRY,
-    KIND_MARK,
     KIND_SEGMENT_START,
     MAX_SEGMENT_BYTES,
     Encoder,
@@ -27,19 +26,18 @@ from coord.disk.record import (
     start_block_bytes,
 )
 from coord.disk.settings import StorageSettings
+from coord.disk.witness import Witness
 from coord.raft.types import HardState, Persist
 
 
 @dataclass(slots=True)
 class Position:
-    """What the writer must know of the log to go on. ``synced <= end``; what is between is a mark."""
+    """What the writer must know of the log to go on. All before ``end`` is synced."""
 
     segment: int
     """Number of the current segment."""
     end: int
     """Where the next record goes."""
-    synced: int
-    """End of the last synced batch."""
     chain: int
     """``header_crc`` of the last record before ``end``."""
     hard_state: HardState
@@ -66,6 +64,7 @@ class Wal:
         fuse: Fuse,
         position: Position,
         file: File,
+        witness: Witness,
         on_new_segment: Callable[[int], None],
     ) -> None:
         check(identity.cluster_id is not None, "no log before the cluster id is known")
@@ -75,6 +74,7 @@ class Wal:
         self._settings = settings
         self._fuse = fuse
         self._file = file
+        self._witness = witness
         self._where = fs.describe(segment_name(position.segment))
         self._on_new_segment = on_new_segment
         self._last_number = 0
@@ -92,7 +92,7 @@ class Wal:
         check(persist.number > self._last_number, "batches come in order", persist.number)
         if position.end >= settings.segment_bytes:
             self.roll()
-        encoder = Encoder(self._owner, position.segment, position.end, position.chain, position.synced)
+        encoder = Encoder(self._owner, position.segment, position.end, position.chain, position.end)
         hard_state = persist.hard_state
         if hard_state is not None:
             check(hard_state.term >= position.hard_state.term, "the term never goes back", hard_state)
@@ -117,7 +117,7 @@ class Wal:
             write_all(self._file, encoder.start, encoder.data())
             self._file.sync()
         # Only now: had the positions moved before a failure, a later record would swear that this batch was synced.
-        position.end = position.synced = encoder.offset
+        position.end = encoder.offset
         position.chain = encoder.chain
         self._last_number = persist.number
         if hard_state is not None:
@@ -125,32 +125,11 @@ class Wal:
         if entries:
             position.last_index, position.last_term = last_index, last_term
             position.segment_last_index = max(position.segment_last_index, last_index)
-
-    def mark_synced(self) -> None:
-        """Leave evidence that everything so far was synced. Not synced itself: it costs one small write.
-
-        Without it, rot in the very last batch looks like a batch that a crash tore. The next batch is such
-        evidence too, so this is for when nothing else is waiting.
-        """
-        position = self.position
-        if position.end > position.synced:
-            return  # the last record is such a mark already
-        encoder = Encoder(self._owner, position.segment, position.end, position.chain, position.synced)
-        encoder.add(KIND_MARK, 0, position.last_index, position.last_term, 0, b"")
-        with writing("writing the log to", self._where, self._fuse):
-            write_all(self._file, encoder.start, encoder.data())
-        position.end, position.chain = encoder.offset, encoder.chain
+        self._witness.note(position.segment, position.end)
 
     def roll(self) -> None:
         """Begin the next segment, which continues this one."""
         position = self.position
-        with writing("writing the log to", self._where, self._fuse):
-            if position.end > position.synced:
-                # 1. a mark is written, not synced; 2. the next segment is created; 3. the power fails and
-                # the mark is lost. Since a next segment swears that this one was synced to its end, the lost
-                # mark would look like damage. So the mark is synced first.
-                self._file.sync()
-                position.synced = position.end
         previous = (position.segment, position.end, position.chain)
         base = (position.last_index, position.last_term)
         self._begin_segment(previous, base)
@@ -186,6 +165,7 @@ class Wal:
 
     def close(self) -> None:
         self._file.close()
+        self._witness.close()
 
     def _begin_segment(self, previous: tuple[int, int, int], base: tuple[int, int]) -> None:
         position = self.position
@@ -200,9 +180,10 @@ class Wal:
         with self._segments_lock:
             position.closed.append((position.segment, position.segment_last_index))
         position.segment = number
-        position.end = position.synced = end
+        position.end = end
         position.chain = chain
         position.segment_last_index = 0
+        self._witness.note(number, end)
 
     def _delete_dead(self) -> None:
         with self._segments_lock:

@@ -29,9 +29,6 @@ from coord.replica.inputs import (
 MERGE_BYTES: Final = 8 * 1024 * 1024
 """Batches that gathered during a sync are written as one, up to this size."""
 
-MARK_TICKS: Final = 2
-"""After so long without a batch, the evidence that the last one was synced is written (see coord/disk)."""
-
 
 class DiskTasks:
     """Does what the driver asks of the disk; answers with inputs, in order."""
@@ -46,8 +43,6 @@ class DiskTasks:
         self._batches_arrived = trio.lowlevel.ParkingLot()
         self._jobs: deque[Callable[[], Input | None]] = deque()
         self._jobs_arrived = trio.lowlevel.ParkingLot()
-        self._writing = False
-        self._unmarked_ticks = -1  # ticks since the last batch; -1: nothing to mark
         self._saving: SnapshotWriter | None = None
         if self._saving is not None:
             self._saving.abandon()  # a snapshot was installed over the state that was being saved
@@ -83,13 +78,6 @@ class DiskTasks:
     def trim(self, snapshot_index: int, keep_from_index: int) -> None:
         self._later(lambda: self._trim(snapshot_index, keep_from_index))
 
-    def tick(self) -> None:
-        if self._unmarked_ticks >= 0 and not self._writing and not self._batches:
-            self._unmarked_ticks += 1
-            if self._unmarked_ticks > MARK_TICKS:
-                self._unmarked_ticks = -1
-                self._in_order(self._storage.mark_synced)
-
     # --- the tasks ------------------------------------------------------------------------------
 
     async def run_writer(self) -> None:
@@ -99,16 +87,13 @@ class DiskTasks:
                 await self._batches_arrived.park()
                 continue
             work = self._batches.popleft()
-            self._writing = True
             if isinstance(work, Persist):
                 merged, numbers = self._merge(work)
                 await trio.to_thread.run_sync(self._storage.append, merged)
-                self._unmarked_ticks = 0
                 for number in numbers:
                     self._put(Persisted(number))
             else:
                 await trio.to_thread.run_sync(work)
-            self._writing = False
 
     async def run_jobs(self) -> None:
         """Do the slow work, in order, until cancelled."""

@@ -15,7 +15,7 @@ from coord.client.request import Request
 from coord.client.watching import Watching
 from tests.client.world import Driver, World
 
-SEEDS = range(8)
+SEEDS = range(6)
 WRITES_EACH = 150
 
 

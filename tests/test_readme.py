@@ -1,0 +1,51 @@
+"""What the README shows works as it stands there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from coord.cli.app import app
+from tests.processes import Cluster
+
+pytestmark = pytest.mark.processes
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_python_example(tmp_path: Path, backend: str) -> None:
+    code = README.split("```python\n")[1].split("```")[0]
+    assert "anyio.run(main)" in code
+    code = code.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
+    with Cluster(tmp_path) as cluster:
+        for number, endpoint in enumerate(cluster.endpoints, 1):
+            code = code.replace(f"127.0.0.1:471{number}", endpoint)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    assert "somebody was faster: '/app/config' is at version 1" in done.stdout
+    assert "['w-0000000000']" in done.stdout
+    assert "SET /app/config b'v2'" in done.stdout
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    lines = re.findall(r"^    \.venv/bin/coord (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+    assert len(lines) >= 7
+    with Cluster(tmp_path) as cluster:
+        for line in lines:
+            arguments = shlex.split(line)
+            if arguments[0] == "watch":
+                arguments += ["--from-revision", "1", "--count", "1"]  # it would stay
+            done = CliRunner().invoke(app, arguments, env={"COORD_ENDPOINTS": ",".join(cluster.endpoints)})
+            assert done.exit_code == 0, (line, done.output)
+
+
+def test_make_targets_are_shown() -> None:
+    assert "make run" in README
+    assert "make test" in README
