@@ -7,8 +7,11 @@ sending: they have no effect that could double.
 After a reconnection everything that is unanswered goes out again, in its order, before anything new. What a former
 connection had sent may be applied meanwhile; its answer then comes here, perhaps before the write was sent again.
 
-A write whose caller has gone (its deadline, a cancellation) is not sent again. It happened or it did not; once
-a later write confirms past it, it cannot happen any more.
+So does a write whose caller has gone (its deadline, a cancellation); its answer is awaited in silence. The
+interleaving that forbids to drop it: 1. Writes 4, 5 and 6 were sent on a connection that breaks; they are still on
+their way. The caller of 5 has given up. 2. The client sends 4 and 6 again; as 4 is unanswered, nothing past 3 is
+confirmed. Both are applied. 3. What the former connection had sent arrives: 4 and 6 are known, 5 is new, and is
+applied after 6.
 """
 
 from collections import deque
@@ -127,9 +130,6 @@ class Requests:
             request = self._resend.popleft()
             if request.answered:
                 continue  # by way of the former connection's sending
-            if request.done:
-                self._give_up(request)
-                continue
             if items and size + len(request.encoded) > FRAME_BYTES:
                 frames.append(self._writes_frame(items))
                 items, size = [], 0
@@ -138,13 +138,6 @@ class Requests:
             size += len(request.encoded)
         if items:
             frames.append(self._writes_frame(items))
-
-    def _give_up(self, request: Request) -> None:
-        """A write that was sent on a former connection, and whose caller has gone since, is not sent again."""
-        del self._waiting[request.id]
-        request.answered = True
-        self._writes_in_flight -= 1
-        self._write_bytes_in_flight -= len(request.encoded)
 
     def _write_frames(self, frames: list[bytes]) -> None:
         queue, waiting, sent = self._writes, self._waiting, self._sent
@@ -183,7 +176,7 @@ class Requests:
         return encode_raw_frame(WRITES_FRAME, array_of([dumps(self._confirmed()), *items]))
 
     def _confirmed(self) -> int:
-        """Every id up to it was answered, or was no write's, or is a write's that was given up."""
+        """Every id up to it was answered, or was no write's."""
         sent = self._sent
         while sent and sent[0].answered:
             sent.popleft()

@@ -108,7 +108,9 @@ def inspect_wal(fs: FileSystem) -> Iterator[WalRow]:
             missing = witnessed.end - len(data)
             yield WalRow(name, len(data), missing, "", 0, 0, 0, 0, "missing: it was once synced")
     if witnessed.segment > max(numbers, default=0):
-        yield WalRow(segment_name(witnessed.segment), 0, witnessed.end, "", 0, 0, 0, 0, "missing: it was once synced")
+        yield WalRow(
+            segment_name(witnessed.segment), 0, witnessed.end, "", 0, 0, 0, 0, "missing: it was once synced"
+        )
 
 
 def inspect_snapshots(fs: FileSystem) -> Iterator[SnapshotRow]:

@@ -218,7 +218,8 @@ class _LogReader:
             chain = header.header_crc
             offset += HEADER_BYTES + header.length
             before = header
-        if bad is None and (offset != limit or not started):
+        # A start block whose end was lost before is told already: then the next segment says where it ends.
+        if bad is None and (offset != limit or (not started and segment.end is None)):
             bad = BadRecord("the segment does not end with a whole record")
         if bad is None and offset < witnessed:
             bad = BadRecord("the file ends")

@@ -52,14 +52,14 @@ class Witness:
         self._fuse = fuse
 
     def note(self, segment: int, end: int) -> None:
-        """The log was synced up to here, and its segment is named by a durable identity. Hot path.
+        """The log was synced up to here, and its segment's name is durable. Hot path.
 
         Both must be so *before*:
 
         1. a batch is noted; 2. the power fails in its sync. The kernel may have written the note and not the batch:
            a batch that was never acknowledged would look like damage.
-        1. a segment is created and noted; 2. the power fails before the identity names it. It is taken for unfinished
-           and removed, and its number used again: the note would tell of another segment.
+        1. a segment is created and noted; 2. the power fails before its name is durable. A segment that never held
+           anything would be missed.
         """
         fields = _FIELDS.pack(MAGIC, self._owner, segment, end)
         with writing("noting what was synced in", self._where, self._fuse):
@@ -77,12 +77,12 @@ def open_witness(fs: FileSystem, owner: bytes, fuse: Fuse) -> Witness:
     """
     where = fs.describe(WITNESS_NAME)
     with writing("creating", where, fuse):
-        if WITNESS_NAME in fs.names():
-            file = fs.open(WITNESS_NAME, writable=True)
-        else:
-            file = fs.create(WITNESS_NAME)
+        there = WITNESS_NAME in fs.names()
+        file = fs.open(WITNESS_NAME, writable=True) if there else fs.create(WITNESS_NAME)
         size = file.size()
-        if size < FILE_BYTES:  # full size from the start: a note never needs space, nor a sync of the file's size
+        if (
+            size < FILE_BYTES
+        ):  # full size from the start: a note never needs space, nor a sync of the file's size
             write_all(file, size, bytes(FILE_BYTES - size))
             file.sync()
             fs.sync_directory()

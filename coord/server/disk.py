@@ -1,13 +1,11 @@
-"""The disk's tasks: the writer owns the log, one synced batch in flight while the next gathers; a second
-task does what takes long and need not be soon (snapshots), so that it never stands before a sync.
+"""What the driver asks of the disk besides the log: snapshots, mostly. They take long and need not be soon.
 
-All of it runs in threads. A failure of the log ends the process (:class:`~coord.disk.errors.SyncFailed`,
-:class:`~coord.disk.errors.DiskFull`); a failure of a snapshot costs that snapshot.
+Done one after another in a thread, never the log's: a snapshot must not stand before a sync. A failure here
+costs a snapshot; one of the log (``writer.py``) ends the process.
 """
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 import trio
 
@@ -17,7 +15,6 @@ from coord.disk.storage import Storage
 from coord.raft.types import Persist, SnapshotMeta
 from coord.replica.inputs import (
     Input,
-    Persisted,
     SectionLoaded,
     SectionStored,
     SnapshotRejected,
@@ -25,28 +22,26 @@ from coord.replica.inputs import (
     SnapshotSectionSaved,
     SnapshotStored,
 )
-
-MERGE_BYTES: Final = 8 * 1024 * 1024
-"""Batches that gathered during a sync are written as one, up to this size."""
+from coord.server.writer import LogWriter
 
 
 class DiskTasks:
     """Does what the driver asks of the disk; answers with inputs, in order."""
 
     def __init__(
-        self, storage: Storage, put: Callable[[Input], None], complain: Callable[[str], None]
+        self,
+        storage: Storage,
+        writer: LogWriter,
+        put: Callable[[Input], None],
+        complain: Callable[[str], None],
     ) -> None:
         self._storage = storage
+        self._writer = writer
         self._put = put
         self._complain = complain
-        self._batches: deque[Persist | Callable[[], None]] = deque()
-        self._batches_arrived = trio.lowlevel.ParkingLot()
         self._jobs: deque[Callable[[], Input | None]] = deque()
         self._jobs_arrived = trio.lowlevel.ParkingLot()
         self._saving: SnapshotWriter | None = None
-        if self._saving is not None:
-            self._saving.abandon()  # a snapshot was installed over the state that was being saved
-            self._saving = None
         self._saving_failed = False
         self._receiving: SnapshotWriter | None = None
         self._sending: dict[int, int] = {}  # peer -> index of the snapshot being sent to it
@@ -54,10 +49,10 @@ class DiskTasks:
     # --- what the driver asks -------------------------------------------------------------------
 
     def persist(self, batch: Persist) -> None:
-        self._in_order(batch)
+        self._writer.persist(batch)
 
     def end_recovering(self) -> None:
-        self._in_order(self._storage.end_recovering)
+        self._writer.do(self._storage.end_recovering)
 
     def load_section(self, peer: int, snapshot_index: int, section: int) -> None:
         self._sending[peer] = snapshot_index
@@ -78,24 +73,9 @@ class DiskTasks:
     def trim(self, snapshot_index: int, keep_from_index: int) -> None:
         self._later(lambda: self._trim(snapshot_index, keep_from_index))
 
-    # --- the tasks ------------------------------------------------------------------------------
+    # --- the task -------------------------------------------------------------------------------
 
-    async def run_writer(self) -> None:
-        """Write and sync batches until cancelled. Raises :class:`StorageError` when the log fails."""
-        while True:
-            if not self._batches:
-                await self._batches_arrived.park()
-                continue
-            work = self._batches.popleft()
-            if isinstance(work, Persist):
-                merged, numbers = self._merge(work)
-                await trio.to_thread.run_sync(self._storage.append, merged)
-                for number in numbers:
-                    self._put(Persisted(number))
-            else:
-                await trio.to_thread.run_sync(work)
-
-    async def run_jobs(self) -> None:
+    async def run(self) -> None:
         """Do the slow work, in order, until cancelled."""
         while True:
             if not self._jobs:
@@ -105,33 +85,10 @@ class DiskTasks:
             if answer is not None:
                 self._put(answer)
 
-    def _in_order(self, work: Persist | Callable[[], None]) -> None:
-        self._batches.append(work)
-        if self._batches_arrived:
-            self._batches_arrived.unpark()
-
     def _later(self, job: Callable[[], Input | None]) -> None:
         self._jobs.append(job)
         if self._jobs_arrived:
             self._jobs_arrived.unpark()
-
-    def _merge(self, first: Persist) -> tuple[Persist, list[int]]:
-        """``first`` and the batches behind it, as one, as far as that changes nothing but the number of syncs."""
-        numbers = [first.number]
-        hard_state, entries = first.hard_state, list(first.entries)
-        size = sum(len(entry.data) for entry in entries)
-        while self._batches and size < MERGE_BYTES:
-            following = self._batches[0]
-            if not isinstance(following, Persist):
-                break
-            if following.entries and entries and following.entries[0].index != entries[-1].index + 1:
-                break  # it takes entries back: that order must stay visible
-            self._batches.popleft()
-            hard_state = following.hard_state or hard_state
-            entries += following.entries
-            size += sum(len(entry.data) for entry in following.entries)
-            numbers.append(following.number)
-        return Persist(numbers[-1], hard_state, tuple(entries)), numbers
 
     # --- jobs, each in the thread ---------------------------------------------------------------
 
@@ -159,7 +116,7 @@ class DiskTasks:
             self._receiving = None
             # The log on disk begins anew before Raft is told, so before any entry that follows the snapshot: in the
             # writer's order. (While a snapshot is being installed, Raft appends nothing.)
-            trio.from_thread.run_sync(self._in_order, lambda: self._reset_log(meta))
+            self._writer.do(lambda: self._reset_log(meta))
         except StorageError as error:
             self._complain(f"the snapshot that the leader sent cannot be taken: {error}")
             if self._receiving is not None and not isinstance(error, SnapshotRefused):
@@ -168,9 +125,9 @@ class DiskTasks:
             return SnapshotRejected(meta)
         return None
 
-    def _reset_log(self, meta: SnapshotMeta) -> None:
+    def _reset_log(self, meta: SnapshotMeta) -> Input:
         self._storage.reset_log(meta)
-        trio.from_thread.run_sync(self._put, SnapshotStored(meta))
+        return SnapshotStored(meta)
 
     def _begin_snapshot(self, meta: SnapshotMeta) -> None:
         if self._saving is not None:

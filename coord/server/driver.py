@@ -35,7 +35,6 @@ class DiskWork(Protocol):
     def end_snapshot(self) -> None: ...
     def trim(self, snapshot_index: int, keep_from_index: int) -> None: ...
     def end_recovering(self) -> None: ...
-    def tick(self) -> None: ...
 
 
 class Driver:
@@ -67,7 +66,6 @@ class Driver:
                 if self._tick_due:
                     self._tick_due = False
                     inputs.append(Tick())
-                    disk.tick()
                 self.replica.step(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000, inputs)
                 self._do(peers, clients, disk)
 
@@ -86,17 +84,16 @@ class Driver:
 
     def _do(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
         outputs = self.replica.take_outputs()
-        # First what others wait for; the leader's own sync runs while its appends travel.
-        if outputs.messages:
-            by_peer: dict[int, list[PeerMessage]] = {}
-            for peer, message in outputs.messages:
-                by_peer.setdefault(peer, []).append(message)
-            for peer, messages in by_peer.items():
-                peers.send(peer, messages)
         for batch in outputs.persists:
-            disk.persist(batch)
+            disk.persist(batch)  # it runs while the messages leave
+        # A send is a system call, which on loopback does the receiver's work, too: who comes first matters. New entries
+        # first, for a quorum waits for them; else the clients, for what remains to be said to peers is not urgent.
+        if outputs.persists:
+            self._send_messages(peers, outputs.messages)
         for output in outputs.clients:
             clients.send(output)
+        if not outputs.persists:
+            self._send_messages(peers, outputs.messages)
         for wanted in outputs.sections_wanted:
             disk.load_section(*wanted)
         for received in outputs.sections_received:
@@ -111,3 +108,10 @@ class Driver:
             disk.trim(*outputs.trim)
         if outputs.recovered:
             disk.end_recovering()
+
+    def _send_messages(self, peers: Peers, messages: list[tuple[int, PeerMessage]]) -> None:
+        by_peer: dict[int, list[PeerMessage]] = {}
+        for peer, message in messages:
+            by_peer.setdefault(peer, []).append(message)
+        for peer, each in by_peer.items():
+            peers.send(peer, each)

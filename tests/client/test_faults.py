@@ -15,7 +15,8 @@ from coord.client.request import Request
 from coord.client.watching import Watching
 from tests.client.world import Driver, World
 
-SEEDS = range(6)
+SEEDS = (0, 1, 2, 3, 307, 316)
+"""The last two found that a write whose caller had gone must be sent again, lest its first sending come late."""
 WRITES_EACH = 150
 
 

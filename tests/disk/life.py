@@ -105,20 +105,16 @@ def script() -> Iterator[Step]:
             [model, model._replace(base=what[:2], log=())],
         )
 
-    mark = Step("mark", lambda storage, _: storage.mark_synced(), [model])
     plan: list[Callable[[], Step]] = [
         lambda: append((), HardState(1, 0)),
         lambda: append(entries(1, 3)),
-        lambda: mark._replace(outcomes=[model]),
         lambda: append((entry(4, 1, b"x" * 1300), *entries(5, 8))),
         lambda: append(entries(6, 7, 2), HardState(2, 3)),
-        lambda: mark._replace(outcomes=[model]),
         lambda: append((), HardState(3, 1)),
         lambda: append(entries(8, 20, 3)),
         lambda: snapshot(meta(7, 2)),
         lambda: trim(7, 6),
         lambda: append((entry(15, 4, b"\xc0\x0d\x57\xa1" * 200),), HardState(4, 0)),
-        lambda: mark._replace(outcomes=[model]),
         lambda: append(entries(16, 40, 4)),
         lambda: append(entries(41, 42, 4)),
         lambda: snapshot(meta(41, 4)),
@@ -134,7 +130,6 @@ def script() -> Iterator[Step]:
         lambda: snapshot(meta(62, 5)),
         lambda: trim(62, 60),
         lambda: append(entries(63, 64, 6), HardState(6, 1)),
-        lambda: mark._replace(outcomes=[model]),
         lambda: append(entries(65, 66, 6)),
     ]
     for make in plan:

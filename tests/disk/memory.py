@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from coord.disk.names import WITNESS_NAME
+
 SECTOR_BYTES = 512
 
 
@@ -26,7 +28,8 @@ class Node:
 
 
 Choice = Callable[[str], bool]
-"""Asked once for each pending change or sector, with what it is: "name", "size" or "sector". True: it is kept."""
+"""Asked once for each pending change or sector, with what it is: "name", "size", "sector", or "witness" for a sector of
+the witness. True: it is kept."""
 
 
 def keep_all(_: str) -> bool:
@@ -42,11 +45,19 @@ def names_only(what: str) -> bool:
 
 
 def names_and_sizes(what: str) -> bool:
-    return what != "sector"
+    return what in ("name", "size")
 
 
 def bytes_only(what: str) -> bool:
     return what != "name"
+
+
+def witness_only(what: str) -> bool:
+    return what == "witness"
+
+
+def all_but_the_witness(what: str) -> bool:
+    return what != "witness"
 
 
 def torn(seed: int) -> Choice:
@@ -112,7 +123,7 @@ class MemoryFile:
         self._open = False
 
 
-def apply_pending(node: Node, choice: Choice) -> bytearray:
+def apply_pending(node: Node, choice: Choice, sector: str = "sector") -> bytearray:
     """The disk's content after each pending change was kept or not."""
     disk = bytearray(node.disk)
     for change in node.pending:
@@ -126,7 +137,7 @@ def apply_pending(node: Node, choice: Choice) -> bytearray:
         at = offset
         while at < offset + len(data):
             end = min(offset + len(data), (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
-            if choice("sector"):
+            if choice(sector):
                 if len(disk) < at:
                     disk.extend(bytes(at - len(disk)))
                 disk[at:end] = data[at - offset : end - offset]
@@ -165,9 +176,10 @@ class MemoryFileSystem:
                 else:
                     names[name] = node
         contents: dict[int, bytes] = {}
-        for node in names.values():
+        for name, node in names.items():
             if id(node) not in contents:
-                contents[id(node)] = bytes(apply_pending(node, choice))
+                sector = "witness" if name == WITNESS_NAME else "sector"
+                contents[id(node)] = bytes(apply_pending(node, choice, sector))
         return MemoryFileSystem({name: contents[id(node)] for name, node in names.items()})
 
     def files(self) -> dict[str, bytes]:

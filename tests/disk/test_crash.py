@@ -13,12 +13,14 @@ from tests.disk.memory import (
     Choice,
     MemoryFileSystem,
     PowerCut,
+    all_but_the_witness,
     bytes_only,
     drop_all,
     keep_all,
     names_and_sizes,
     names_only,
     torn,
+    witness_only,
 )
 
 
@@ -30,13 +32,15 @@ def operations_of_a_life() -> int:
 
 
 def choices(cut_at: int) -> list[tuple[str, Choice]]:
-    seeds = [cut_at * 1000 + number for number in range(4)]
+    seeds = [cut_at * 1000 + number for number in range(3)]
     return [
         ("keep all", keep_all),
         ("drop all", drop_all),
         ("names only", names_only),
         ("names and sizes", names_and_sizes),
         ("bytes only", bytes_only),
+        ("the witness only", witness_only),
+        ("all but the witness", all_but_the_witness),
         *((f"torn {seed}", torn(seed)) for seed in seeds),
     ]
 

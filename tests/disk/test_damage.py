@@ -8,8 +8,8 @@ import pytest
 
 from coord.disk.errors import DamagedFolder, StorageError
 from coord.disk.identity import decode, load
-from coord.disk.names import segment_name, snapshot_name
-from coord.disk.record import KIND_MARK, Encoder, owner_digest
+from coord.disk.names import WITNESS_NAME, segment_name, snapshot_name
+from coord.disk.record import KIND_ENTRY, Encoder, owner_digest
 from coord.disk.recovery import read_log
 from coord.disk.settings import StorageSettings
 from coord.raft.types import Entry, HardState
@@ -24,9 +24,12 @@ Log = tuple[Entry, ...]
 
 
 class Folder:
-    """A small folder of acknowledged records, with what its log was after each of them."""
+    """A small folder of acknowledged records, with what its log was after each of them.
 
-    def __init__(self, *, marked: bool) -> None:
+    ``witnessed`` False: its witness is lost, as it may be by a power cut.
+    """
+
+    def __init__(self, *, witnessed: bool = True) -> None:
         fs = MemoryFileSystem()
         storage = formed(fs, TINY)
         append = Appender(storage)
@@ -51,12 +54,11 @@ class Folder:
                 self.history.append(log)
         self.log = log
         self.hard_state = HardState(4, 1)
-        self.batch_end = len(fs.files()[LAST])
-        if marked:
-            storage.mark_synced()
         self.files = fs.files()
+        if not witnessed:
+            del self.files[WITNESS_NAME]
         assert [name for name in self.files if name.startswith("wal")] == [FIRST, LAST]
-        assert self.last_batch_at < self.batch_end
+        assert self.last_batch_at < len(self.files[LAST])
 
 
 def flipped(data: bytes, bit: int) -> bytes:
@@ -65,16 +67,16 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize(("name", "marked"), [(FIRST, False), (LAST, False), (LAST, True)])
-def test_no_bit_flip_in_the_log_goes_unnoticed(name: str, marked: bool) -> None:
-    folder = Folder(marked=marked)
+@pytest.mark.parametrize(("name", "witnessed"), [(FIRST, True), (LAST, True), (LAST, False)])
+def test_no_bit_flip_in_the_log_goes_unnoticed(name: str, witnessed: bool) -> None:
+    folder = Folder(witnessed=witnessed)
     data = folder.files[name]
     fs = MemoryFileSystem(folder.files)
     loaded = load(fs)
     assert loaded is not None
     damaged = cut = repaired = 0
-    # Before the last batch, a mark adds nothing to what that batch itself is evidence of.
-    bits = range(folder.last_batch_at * 8, len(data) * 8, 3) if marked else range(len(data) * 8)
+    # Before the last batch, the witness adds nothing to what that batch itself is evidence of.
+    bits = range(len(data) * 8) if witnessed else range(folder.last_batch_at * 8, len(data) * 8, 3)
     for bit in bits:
         told = f"bit {bit} of {name}"
         fs.nodes[name].cache[:] = flipped(data, bit)
@@ -88,25 +90,21 @@ def test_no_bit_flip_in_the_log_goes_unnoticed(name: str, marked: bool) -> None:
             assert scan.damage.offset <= bit // 8, told
         elif scan.cut_bytes:
             cut += 1
-            in_last_batch = name == LAST and folder.last_batch_at <= bit // 8
-            assert in_last_batch, told
-            if marked:  # then there is evidence for all but the mark itself
-                assert bit // 8 >= folder.batch_end, told
-            assert scan.tail is not None
-            expected = folder.history[-3:] if bit // 8 < folder.batch_end else [folder.log]
-            assert log in expected, told
+            assert not witnessed, told
+            assert folder.last_batch_at <= bit // 8, told
+            assert log in folder.history[-3:], told
         else:
             repaired += bool(scan.repairs)
             assert log == folder.log, told
             assert scan.repairs, told  # all bits matter
-    assert damaged > 100
+    assert damaged + cut > 100
     assert repaired
-    assert bool(cut) == (name == LAST)
+    assert bool(cut) == (not witnessed)
 
 
-@pytest.mark.parametrize("marked", [False, True])
-def test_a_folder_with_a_flipped_bit_opens_and_stays_true(marked: bool) -> None:
-    folder = Folder(marked=marked)
+@pytest.mark.parametrize("witnessed", [False, True])
+def test_a_folder_with_a_flipped_bit_opens_and_stays_true(witnessed: bool) -> None:
+    folder = Folder(witnessed=witnessed)
     for name in (FIRST, LAST):
         data = folder.files[name]
         for bit in range(0, len(data) * 8, 63):
@@ -131,8 +129,9 @@ def test_a_folder_with_a_flipped_bit_opens_and_stays_true(marked: bool) -> None:
             assert healed.hard_state == HardState(9, 0), told
 
 
-def test_no_truncation_of_the_log_invents_or_hides() -> None:
-    folder = Folder(marked=False)
+@pytest.mark.parametrize("witnessed", [False, True])
+def test_no_truncation_of_the_log_invents_or_hides(witnessed: bool) -> None:
+    folder = Folder(witnessed=witnessed)
     for name in (FIRST, LAST):
         data = folder.files[name]
         for length in range(len(data)):
@@ -142,25 +141,54 @@ def test_no_truncation_of_the_log_invents_or_hides() -> None:
             assert loaded is not None
             recovered = read_log(fs, loaded[0], 0)
             assert tuple(recovered.entries) in folder.history, told
-            # The newest segment may lose its end unnoticed, as after a crash; never its beginning, with the vote.
-            assert (recovered.damage is not None) == (name == FIRST or length < 64 + 44 + 64), told
+            # Without a witness the newest segment may lose its end unnoticed, as after a crash; never its beginning,
+            # with the vote. With it: whole batches or parts, nothing is lost unnoticed.
+            told_anyway = name == FIRST or length < 64 + 44 + 64
+            assert (recovered.damage is not None) == (witnessed or told_anyway), told
             if recovered.damage is None:
                 assert recovered.hard_state.term >= 2, told  # the segment's own start says so
+            elif name == LAST:
+                assert recovered.damage.file == LAST, told
+                assert recovered.damage.offset <= length, told
 
 
-def test_a_truncation_is_noticed_when_a_mark_or_batch_follows_elsewhere() -> None:
-    """A hole in the middle: what follows it swears that it was synced."""
-    folder = Folder(marked=True)
+def test_a_member_that_lost_its_acknowledged_end_is_healed_at_any_length() -> None:
+    folder = Folder()
     data = folder.files[LAST]
-    for begin in range(len(data) - 200, len(data) - 64 - 16, 16):
+    for length in range(0, len(data), 7):
+        told = f"cut to {length} bytes"
+        fs = MemoryFileSystem({**folder.files, LAST: data[:length]})
+        _, first = reopen(fs, TINY)
+        assert first.damage is not None, told
+        storage, again = reopen(fs, TINY)
+        assert again.damage is not None, told
+        assert (again.entries, again.hard_state) == (first.entries, first.hard_state), told
+        assert tuple(again.entries) in folder.history, told
+        # The peers restore it, and the witness of the segment that was cut says nothing any more.
+        Appender(storage)((entry(len(first.entries) + 1, 9),), HardState(9, 0))
+        storage.end_recovering()
+        _, healed = reopen(fs, TINY)
+        assert (healed.damage, healed.cut_bytes) == (None, 0), told
+        assert healed.entries == [*first.entries, entry(len(first.entries) + 1, 9)], told
+
+
+def test_a_hole_is_noticed_by_the_batch_that_follows_it() -> None:
+    """What follows it swears that it was synced; no witness is needed."""
+    folder = Folder(witnessed=False)
+    data = folder.files[LAST]
+    noticed = 0
+    for begin in range(300, folder.last_batch_at - 16, 16):
         holed = data[:begin] + bytes(16) + data[begin + 16 :]
         _, recovered = reopen(MemoryFileSystem({**folder.files, LAST: holed}), TINY)
-        assert recovered.damage is not None, begin
+        whole = tuple(recovered.entries) == folder.log  # it was in one copy of term and vote
+        assert (recovered.damage is None) == whole, begin
+        noticed += not whole
+    assert noticed > 9
 
 
 @pytest.mark.parametrize("name", [FIRST, LAST, "both"])
 def test_a_missing_segment_is_damage(name: str) -> None:
-    folder = Folder(marked=True)
+    folder = Folder()
     gone = {FIRST, LAST} if name == "both" else {name}
     files = {kept: data for kept, data in folder.files.items() if kept not in gone}
     fs = MemoryFileSystem(files)
@@ -252,7 +280,7 @@ def test_a_missing_snapshot_is_damage() -> None:
 
 
 def test_one_damaged_copy_of_the_identity_is_mended() -> None:
-    folder = Folder(marked=False)
+    folder = Folder()
     data = folder.files["identity"]
     sound, whole = decode(data, "here")
     assert whole
@@ -270,7 +298,7 @@ def test_one_damaged_copy_of_the_identity_is_mended() -> None:
 
 
 def test_an_identity_of_which_no_copy_is_left_is_refused() -> None:
-    folder = Folder(marked=False)
+    folder = Folder()
     data = folder.files["identity"]
     bad = flipped(flipped(data, 8 * 30), 8 * (4096 + 30))
     for files in ({**folder.files, "identity": bad}, {**folder.files, "identity": b""}):
@@ -282,7 +310,7 @@ def test_an_identity_of_which_no_copy_is_left_is_refused() -> None:
 
 
 def test_a_bad_sector_is_a_bad_record_and_not_the_end() -> None:
-    folder = Folder(marked=True)
+    folder = Folder()
     fs = MemoryFileSystem(folder.files)
     fs.bad_sectors[FIRST] = [(512, 1024)]
     # A piece of 4 KiB is what is given up; so make the file's other end lie beyond it.
@@ -312,6 +340,7 @@ def test_a_stale_record_of_another_history_is_not_taken() -> None:
     assert len(data) == len(stale)
     last = len(data) - 64 - len(entry(3, 1).data)
     assert data[last:] != stale[last:]
+    del this[WITNESS_NAME]
     _, recovered = reopen(MemoryFileSystem({**this, FIRST: data[:last] + stale[last:]}), TINY)
     assert recovered.entries == [entry(1, 1, b"this"), entry(2, 1)]
     assert recovered.cut_bytes == len(data) - last
@@ -329,14 +358,16 @@ def test_what_only_looks_like_a_record_is_no_evidence(wrong: str) -> None:
     fs = MemoryFileSystem()
     append = Appender(formed(fs, TINY))
     append(entries(1, 2))
+    witness_before = fs.files()[WITNESS_NAME]
     at = len(fs.files()[FIRST]) + 64
     owner = b"not ours" if wrong == "owner" else owner_digest(bytes(range(16)), CLUSTER, 1)
     forged = Encoder(owner, 2 if wrong == "segment" else 1, at + 1 if wrong == "offset" else at, 0, 2**31)
-    forged.add(KIND_MARK, 0, 2, 1, 0, b"")
+    forged.add(KIND_ENTRY, 0, 3, 1, 0, b"")
     append((entry(3, 1, forged.data() + b"end"),))
     data = fs.files()[FIRST]
     assert data[at:].startswith(forged.data())
-    _, recovered = reopen(MemoryFileSystem({**fs.files(), FIRST: flipped(data, len(data) * 8 - 1)}), TINY)
+    torn = {**fs.files(), FIRST: flipped(data, len(data) * 8 - 1), WITNESS_NAME: witness_before}
+    _, recovered = reopen(MemoryFileSystem(torn), TINY)
     assert recovered.damage is None
     assert recovered.entries == [*entries(1, 2)]
     assert recovered.cut_bytes == 64 + 64 + 3
@@ -344,7 +375,7 @@ def test_what_only_looks_like_a_record_is_no_evidence(wrong: str) -> None:
 
 @pytest.mark.parametrize("how", ["moved within the segment", "from the other segment", "zeros", "repeated"])
 def test_records_in_the_wrong_place_are_damage(how: str) -> None:
-    folder = Folder(marked=True)
+    folder = Folder()
     data = folder.files[LAST]
     first = folder.files[FIRST]
     changed = {

@@ -1,4 +1,4 @@
-"""The log in good health: round trips, rolls, truncation, marks, trims, and what it refuses to write."""
+"""The log in good health: round trips, rolls, truncation, trims, and what it refuses to write."""
 
 import pytest
 
@@ -28,13 +28,13 @@ def test_what_was_appended_is_read_back_field_by_field() -> None:
     assert recovered.identity.cluster_id == CLUSTER
 
 
-def test_an_append_is_one_write_and_one_sync() -> None:
+def test_an_append_is_one_write_and_one_sync_and_then_a_note_that_is_not_synced() -> None:
     fs = MemoryFileSystem()
     append = Appender(formed(fs))
     before = len(fs.log)
     append(entries(1, 20), HardState(1, 1))
     name = segment_name(1)
-    assert fs.log[before:] == [f"write {name}", f"sync {name}"]
+    assert fs.log[before:] == [f"write {name}", f"sync {name}", "write synced"]
 
 
 def test_the_later_entry_wins() -> None:
@@ -86,24 +86,6 @@ def test_a_trim_keeps_what_the_caller_wants_and_all_above() -> None:
     take_snapshot(storage, meta(4))
     storage.trim(4, 3)
     assert segment_numbers(fs.names()) == [4, 5, 6, 7]
-
-
-def test_a_mark_is_written_once_unsynced_and_proves_the_batch_before_it() -> None:
-    fs = MemoryFileSystem()
-    storage = formed(fs)
-    append = Appender(storage)
-    append(entries(1, 2))
-    before = fs.log.copy()
-    end = len(fs.files()[segment_name(1)])
-    storage.mark_synced()
-    storage.mark_synced()
-    assert fs.log[len(before) :] == [f"write {segment_name(1)}"]
-    data = fs.files()[segment_name(1)]
-    (mark,) = search(data, end, None, 1)
-    assert mark.synced_through == end
-    append(entries(3, 3))
-    _, recovered = reopen(fs)
-    assert recovered.entries == [*entries(1, 3)]
 
 
 def test_each_batch_swears_to_the_one_before_it_and_not_to_itself() -> None:
@@ -189,7 +171,6 @@ def test_before_the_cluster_id_is_known_there_is_no_log() -> None:
     assert not recovered.identity.formed
     for use in (
         lambda: storage.append(Persist(1, None, entries(1, 1))),
-        lambda: storage.mark_synced(),
         lambda: storage.begin_snapshot(meta(1)),
     ):
         with pytest.raises(InvariantViolation, match="before the cluster id"):
