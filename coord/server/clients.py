@@ -9,7 +9,7 @@ import trio
 from coord.api.errors import CoordError, Disconnected, ProtocolError, Unavailable
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.replica.inputs import Backlog, ClientConnected, ClientLost, ClientOutput, FromClient, Input
-from coord.server.sockets import RECEIVE_BYTES, Sender, close
+from coord.server.sockets import Sender, close, receive
 from coord.wire.cbor import DecodeError
 from coord.wire.client_frames import Hello, Reads, Writes, decode_client_frame, encode_goodbye
 from coord.wire.framing import FrameBuffer
@@ -104,11 +104,11 @@ class ClientNetwork:
                 await client.sender.flushed(GOODBYE_S)
 
     async def _receive_forever(self, number: int, client: _Client, put: Callable[[Input], None]) -> None:
-        wrapped = trio.socket.from_stdlib_socket(client.connection)
+        connection = client.connection
         buffer = FrameBuffer(CLIENT_FRAME_MAX_BYTES)
         limits = self._limits
         with trio.move_on_after(limits.handshake_ms / 1000) as handshake:
-            while not (frames := buffer.feed(data := await wrapped.recv(RECEIVE_BYTES))):
+            while not (frames := buffer.feed(data := await receive(connection))):
                 if not data:
                     return
         if handshake.cancelled_caught:
@@ -123,7 +123,7 @@ class ClientNetwork:
                 put(FromClient(number, frame))
             while client.in_flight > limits.requests_in_flight:
                 await client.answered.park()
-            data = await wrapped.recv(RECEIVE_BYTES)
+            data = await receive(connection)
             if not data:
                 return
             frames = buffer.feed(data)

@@ -11,7 +11,7 @@ import trio
 
 from coord.limits import MIB, PEER_FRAME_MAX_BYTES
 from coord.server.config import Address
-from coord.server.sockets import RECEIVE_BYTES, Sender, close, tune
+from coord.server.sockets import Sender, close, receive, tune
 from coord.wire.cbor import DecodeError
 from coord.wire.framing import FrameBuffer, RawFrame
 from coord.wire.peer_frames import (
@@ -179,9 +179,8 @@ class PeerNetwork:
         return None
 
     async def _receive_forever(self, peer: int, connection: socket.socket) -> None:
-        wrapped = trio.socket.from_stdlib_socket(connection)
         buffer = FrameBuffer(PEER_FRAME_MAX_BYTES)
-        while data := await wrapped.recv(RECEIVE_BYTES):
+        while data := await receive(connection):
             for frame_type, body in buffer.feed(data):
                 if frame_type != PEER_MESSAGES:
                     raise DecodeError(f"a frame of type {frame_type} between members")
@@ -217,8 +216,7 @@ async def _exactly(receive: Callable[[int], Awaitable[bytes]], count: int) -> by
 
 async def _until_closed(connection: socket.socket) -> None:
     """Nothing is received on a connection that this member dialled, but its end."""
-    wrapped = trio.socket.from_stdlib_socket(connection)
-    while await wrapped.recv(1024):
+    while await receive(connection):
         pass
 
 

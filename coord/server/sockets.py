@@ -18,7 +18,8 @@ from coord.server.config import Address, ConfigError
 
 BACKLOG_HIGH_BYTES: Final = 1024 * 1024
 BACKLOG_LOW_BYTES: Final = 256 * 1024
-RECEIVE_BYTES: Final = 256 * 1024
+RECEIVE_BYTES: Final = 64 * 1024
+"""At a time. More would be allocated by mmap, and given back, for every small frame."""
 
 
 async def listen(address: Address, what: str) -> list[socket.socket]:
@@ -74,6 +75,16 @@ async def accept_forever(
         connection = socket.socket(fileno=accepted.detach())
         tune(connection)
         nursery.start_soon(handle, connection)
+
+
+async def receive(connection: socket.socket) -> bytes:
+    """What has arrived, empty at the end. Waits first: trying first, as trio's own ``recv`` does, mostly fails."""
+    while True:
+        await trio.lowlevel.wait_readable(connection)
+        try:
+            return connection.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            continue  # readiness can be a false alarm
 
 
 def tune(connection: socket.socket) -> None:

@@ -39,8 +39,11 @@ class FrameBuffer:
 
         Raises :class:`DecodeError` at a length that cannot be: the stream is then of no further use.
         """
-        buffer = self._buffer
-        buffer += data
+        pending = self._buffer
+        buffer: bytes | bytearray = data  # mostly nothing is pending, and what arrived is whole frames
+        if pending:
+            pending += data
+            buffer = pending
         frames: list[RawFrame] = []
         start, available = 0, len(buffer)
         while available - start >= _LENGTH_BYTES:
@@ -54,8 +57,10 @@ class FrameBuffer:
                 break
             frames.append((buffer[start + _LENGTH_BYTES], bytes(buffer[start + _LENGTH_BYTES + 1 : end])))
             start = end
-        if start:
-            del buffer[:start]
+        if buffer is pending:
+            del pending[:start]
+        elif start < available:
+            pending += memoryview(data)[start:]
         return frames
 
     @property
