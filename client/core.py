@@ -61,7 +61,10 @@ class Core(Conversation):
     # --- the stream ---
 
     def connected(self, now: float) -> None:
-        """A stream to a member is up; nothing was sent on it."""
+        """A stream to a member is up; nothing was sent on it. One that came up after the end is hung up on."""
+        if self.state in OVER:
+            self.hang_up = self._over_error()
+            return
         self._buffer = FrameBuffer(SERVER_FRAME_MAX_BYTES)
         self._stream, self._welcomed = True, False
         self._shown = 0

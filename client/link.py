@@ -160,7 +160,7 @@ class Link:
                     began_at = anyio.current_time()
                     self._stream = stream
                     core.connected(began_at)
-                    self.settle()
+                    self.settle()  # cancels this scope, if the session ended while it was dialling
                     await self._receive(stream)
                 finally:
                     self._stream = None

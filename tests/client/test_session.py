@@ -110,6 +110,21 @@ def test_by_its_own_clock_the_client_knows_when_the_session_must_be_over() -> No
     assert script.core.next_tick_at() == inf
 
 
+def test_an_ended_session_does_not_come_to_life_again() -> None:
+    """The members are more patient than the client: the session may still be there. Its holder said that it is over."""
+    script = Script()
+    script.connect(timeout_ms=9_000)
+    script.cut()
+    script.tick(9)
+    script.dial()
+    assert script.core.hang_up is not None
+    assert script.sent() == []
+    assert script.welcome() == []
+    assert script.core.state is State.ENDED
+    script.cut()
+    assert script.core.state is State.ENDED
+
+
 def test_a_paused_process_does_not_trust_its_session() -> None:
     script = Script()
     script.connect(timeout_ms=9_000)
