@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from coord.cli.app import app
 from tests.processes import Cluster
+from tests.rawclient import RawClient
 
 pytestmark = pytest.mark.processes
 
@@ -38,6 +39,9 @@ def test_the_commands(tmp_path: Path) -> None:
     lines = re.findall(r"^    \.venv/bin/coord (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
     assert len(lines) >= 7
     with Cluster(tmp_path) as cluster:
+        first = RawClient(cluster.client_ports[0])
+        first.hello()  # a session: so there is a leader, as there is when `make run` says that it is up
+        first.close()
         for line in lines:
             arguments = shlex.split(line)
             if arguments[0] == "watch":

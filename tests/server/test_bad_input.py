@@ -126,7 +126,7 @@ def test_a_frame_that_is_not_of_the_protocol_ends_its_connection(port: int, data
         ([SET, "/a", b"", True, None, 0], InvalidRequest),
         ([SET, "/a", b"", 2**63, None, 0], InvalidRequest),
         ([SET, "/a", b""], InvalidRequest),
-        ([SET, "/a", b"x" * (MIB + 1), None, None, 0], LimitExceeded),
+        ([SET, "/a", b"x" * (MIB + 1), None, None, 1], LimitExceeded),
         ([GET, "/", None, None], InvalidRequest),  # not a write
         ([77], InvalidRequest),
         ([], InvalidRequest),
