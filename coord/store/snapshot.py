@@ -145,35 +145,33 @@ class StoreLoader:
 
     def _load_znodes(self, rows: Sequence[Any]) -> None:
         tree = self._store.tree
-        for path, *fields in rows:
-            if len(fields) != ZNODE_FIELDS or type(path) is not str:
+        znodes = tree.znodes
+        for row in rows:
+            if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
                 raise ValueError("a znode has another number of fields")
-            value, created, modified, children, *rest = fields
+            path, value, created, modified, children, version, children_version, owner, *rest = row
+            created_ms, modified_ms, kind, ttl_ms, deadline_ms, next_sequence = rest
             # Revisions and times are often equal: one int object then, as in the store that was saved.
-            if modified == created:
-                modified = created
-            if children == created:
-                children = created
-            version, children_version, owner, created_ms, modified_ms, *tail = rest
-            if modified_ms == created_ms:
-                modified_ms = created_ms
             znode: Znode = (
                 value,
                 created,
-                modified,
-                children,
+                created if modified == created else modified,
+                created if children == created else children,
                 version,
                 children_version,
                 owner,
                 created_ms,
-                modified_ms,
-                *tail,
+                created_ms if modified_ms == created_ms else modified_ms,
+                kind,
+                ttl_ms,
+                deadline_ms,
+                next_sequence,
             )
-            if path == ROOT:
-                tree.znodes[ROOT] = znode
+            if path in znodes:
+                if path != ROOT:
+                    raise ValueError("a znode comes twice")
+                znodes[ROOT] = znode
                 tree.data_bytes += len(value)
-            elif path in tree.znodes:
-                raise ValueError("a znode comes twice")
             else:
                 tree.insert(path, znode)
 
