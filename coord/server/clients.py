@@ -2,142 +2,182 @@
 
 import secrets
 import socket
+import time
 from collections.abc import Callable
-
-import trio
+from typing import Final
 
 from coord.api.errors import CoordError, Disconnected, ProtocolError, Unavailable
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.replica.inputs import Backlog, ClientConnected, ClientLost, ClientOutput, FromClient, Input
-from coord.server.sockets import Sender, close, receive
+from coord.server.poller import Poller
+from coord.server.sockets import close, send_all
+from coord.server.stream import Stream
 from coord.wire.cbor import DecodeError
 from coord.wire.client_frames import Hello, Reads, Writes, decode_client_frame, encode_goodbye
 from coord.wire.framing import FrameBuffer
 
-GOODBYE_S = 1.0
+GOODBYE_S: Final = 1.0
 """For a goodbye to leave; then the connection closes anyway."""
 
-
-class _Client:
-    __slots__ = ("answered", "closing", "connection", "in_flight", "sender")
-
-    def __init__(self, connection: socket.socket, sender: Sender) -> None:
-        self.connection = connection
-        self.sender = sender
-        self.in_flight = 0
-        self.answered = trio.lowlevel.ParkingLot()
-        self.closing = False
+Put = Callable[[Input], None]
 
 
 class ClientNetwork:
-    """Serves clients once it has a driver to serve them from; before, it says what it waits for."""
+    """All clients of this member. In the driver's thread, but for :meth:`accepted`."""
 
-    def __init__(self, limits: MemberLimits, nursery: trio.Nursery, complain: Callable[[str], None]) -> None:
-        self._limits = limits
-        self._nursery = nursery
+    def __init__(self, limits: MemberLimits, poller: Poller, complain: Callable[[str], None]) -> None:
+        self.limits = limits
+        self.poller = poller
         self._complain = complain
         self._clients: dict[int, _Client] = {}
         self._next = 1
-        self._put: Callable[[Input], None] | None = None
+        self._put: Put | None = None
+        self._deadlines: dict[int, float] = {}
+        """When a client must have said hello, or its goodbye have left."""
         self.waiting_for = "this member is starting"
+        """What clients are told while there is no replica to serve them."""
 
-    def serve_from(self, put: Callable[[Input], None]) -> None:
+    async def accepted(self, connection: socket.socket) -> None:
+        """A client has come. In trio's thread."""
+        if self._put is not None:
+            self.poller.call(self._welcome, connection)
+            return
+        try:
+            await send_all(
+                connection,
+                encode_goodbye(Unavailable(f"{self.waiting_for}; try again, or another member")),
+            )
+        except OSError:
+            return  # it did not want to know
+        finally:
+            close(connection)
+
+    def serve_from(self, put: Put) -> None:
         """The replica is there."""
         self._put = put
-
-    async def handle(self, connection: socket.socket) -> None:
-        """One client's connection, to its end."""
-        number, self._next = self._next, self._next + 1
-        put = self._put
-
-        def backlog(full: bool) -> None:
-            if put is not None:
-                put(Backlog(number, full))
-
-        sender = Sender(connection, self._nursery, backlog)
-        if put is None:
-            await self._turn_away(connection, sender)
-            return
-        client = self._clients[number] = _Client(connection, sender)
-        put(ClientConnected(number, secrets.token_bytes(16), ""))
-        try:
-            await self._receive_forever(number, client, put)
-        except DecodeError as error:
-            client.closing = True
-            sender.send(encode_goodbye(ProtocolError(str(error))))
-            await sender.flushed(GOODBYE_S)
-        except (OSError, trio.ClosedResourceError):
-            pass  # the client is gone; its session has its timeout to come back
-        finally:
-            self._clients.pop(number, None)
-            put(ClientLost(number))
-            close(connection)
 
     def send(self, output: ClientOutput) -> None:
         """Bytes for a client; one that does not read them is cut."""
         client = self._clients.get(output.connection)
-        if client is None or client.closing:
+        if client is None:
             return
-        client.sender.send(output.data)
-        client.in_flight = max(client.in_flight - output.answered, 0)
-        if client.answered:
-            client.answered.unpark()
-        if client.sender.backlog_bytes > self._limits.outbox_bytes:
+        client.send(output.data, output.answered)
+        if client.stream.over:
+            return
+        backlog_bytes = client.stream.backlog_bytes
+        if backlog_bytes > self.limits.outbox_bytes:
             self._complain(
-                f"cut client {output.connection}: it left {client.sender.backlog_bytes} bytes unread "
+                f"cut client {output.connection}: it left {backlog_bytes} bytes unread "
                 "(limit outbox_bytes); it can come back and resume"
             )
-            client.closing = True
-            close(client.connection)
+            client.stream.end()
         elif output.close:
-            client.closing = True
-            self._nursery.start_soon(self._close_politely, client)
+            self._end_politely(client)
 
-    async def stop(self) -> None:
-        """Tell all clients that this member stops: they need not find out."""
-        goodbye = encode_goodbye(Disconnected("this member is stopping; try another"))
-        for client in self._clients.values():
-            if not client.closing:
-                client.sender.send(goodbye)
-        with trio.move_on_after(GOODBYE_S):
-            for client in list(self._clients.values()):
-                await client.sender.flushed(GOODBYE_S)
+    def tick(self) -> None:
+        """Look at the clock: who did not say hello, whose goodbye cannot leave."""
+        now = time.monotonic()
+        for number, deadline in list(self._deadlines.items()):
+            client = self._clients[number]
+            if deadline <= now:
+                del self._deadlines[number]
+                if client.greeted:
+                    client.stream.end()
+                else:
+                    self.turn_away(client, ProtocolError(f"no hello within {self.limits.handshake_ms} ms"))
 
-    async def _receive_forever(self, number: int, client: _Client, put: Callable[[Input], None]) -> None:
-        connection = client.connection
-        buffer = FrameBuffer(CLIENT_FRAME_MAX_BYTES)
-        limits = self._limits
-        with trio.move_on_after(limits.handshake_ms / 1000) as handshake:
-            while not (frames := buffer.feed(data := await receive(connection))):
-                if not data:
-                    return
-        if handshake.cancelled_caught:
-            raise DecodeError(f"no hello within {limits.handshake_ms} ms")
-        while True:
-            for raw in frames:
-                frame = decode_client_frame(raw, limits)
-                if isinstance(frame, Writes | Reads):
-                    client.in_flight += len(frame.requests) + len(frame.refused)
-                elif not isinstance(frame, Hello):
-                    client.in_flight += 1
-                put(FromClient(number, frame))
-            while client.in_flight > limits.requests_in_flight:
-                await client.answered.park()
-            data = await receive(connection)
-            if not data:
-                return
-            frames = buffer.feed(data)
+    def stop(self) -> None:
+        """Tell all clients that this member stops: they need not find out. Takes up to ``GOODBYE_S``."""
+        for client in list(self._clients.values()):
+            self.turn_away(client, Disconnected("this member is stopping; try another"))
+        deadline = time.monotonic() + GOODBYE_S
+        while self._clients and time.monotonic() < deadline:
+            self.poller.poll(0.05)
+        for client in list(self._clients.values()):
+            client.stream.end()
 
-    async def _turn_away(self, connection: socket.socket, sender: Sender) -> None:
+    # --- for one client -------------------------------------------------------------------------
+
+    def turn_away(self, client: "_Client", error: CoordError) -> None:
+        """Say why, and hang up."""
+        client.greeted = True
+        client.stream.send(encode_goodbye(error))
+        self._end_politely(client)
+
+    def greeted(self, client: "_Client") -> None:
+        """Its hello came."""
+        self._deadlines.pop(client.number, None)
+
+    def ended(self, client: "_Client") -> None:
+        """Its connection is closed; its session has its timeout to come back."""
+        del self._clients[client.number]
+        self._deadlines.pop(client.number, None)
+        if self._put is not None:
+            self._put(ClientLost(client.number))
+
+    def _welcome(self, connection: socket.socket) -> None:
+        put = self._put
+        if put is None:
+            return
+        number, self._next = self._next, self._next + 1
+        put(ClientConnected(number, secrets.token_bytes(16), ""))
+        self._deadlines[number] = time.monotonic() + self.limits.handshake_ms / 1000
+        self._clients[number] = _Client(self, number, connection, put)
+
+    def _end_politely(self, client: "_Client") -> None:
+        self._deadlines[client.number] = time.monotonic() + GOODBYE_S
+        client.stream.end_when_sent()
+
+
+class _Client:
+    """One client's connection."""
+
+    __slots__ = ("_buffer", "_in_flight", "_network", "_put", "_reads", "greeted", "number", "stream")
+
+    def __init__(self, network: ClientNetwork, number: int, connection: socket.socket, put: Put) -> None:
+        self._network = network
+        self._put = put
+        self._buffer = FrameBuffer(CLIENT_FRAME_MAX_BYTES)
+        self._in_flight = 0
+        self._reads = True
+        self.number = number
+        self.greeted = False
+        """Its first frame came, or it was turned away."""
+        self.stream = Stream(
+            connection,
+            network.poller,
+            self._take,
+            lambda: network.ended(self),
+            lambda full: put(Backlog(number, full)),
+        )
+
+    def send(self, data: bytes, answered: int) -> None:
+        """Send, and note that so many of its requests were answered."""
+        self.stream.send(data)
+        self._in_flight = max(self._in_flight - answered, 0)
+        if not self._reads:
+            self._choose()
+
+    def _take(self, data: bytes) -> None:
         try:
-            await self._say_goodbye(sender, Unavailable(f"{self.waiting_for}; try again, or another member"))
-        finally:
-            close(connection)
+            for raw in self._buffer.feed(data):
+                frame = decode_client_frame(raw, self._network.limits)
+                if isinstance(frame, Writes | Reads):
+                    self._in_flight += len(frame.requests) + len(frame.refused)
+                elif not isinstance(frame, Hello):
+                    self._in_flight += 1
+                self._put(FromClient(self.number, frame))
+                if not self.greeted:
+                    self.greeted = True
+                    self._network.greeted(self)
+        except DecodeError as error:
+            self._network.turn_away(self, ProtocolError(str(error)))
+            return
+        self._choose()
 
-    async def _close_politely(self, client: _Client) -> None:
-        await client.sender.flushed(GOODBYE_S)
-        close(client.connection)
-
-    async def _say_goodbye(self, sender: Sender, error: CoordError) -> None:
-        sender.send(encode_goodbye(error))
-        await sender.flushed(GOODBYE_S)
+    def _choose(self) -> None:
+        """Back-pressure is not reading: not from one that has too much under way."""
+        reads = self._in_flight <= self._network.limits.requests_in_flight
+        if reads != self._reads and not self.stream.over:
+            self._reads = reads
+            self.stream.read(reads)

@@ -4,10 +4,8 @@ Done one after another in a thread, never the log's: a snapshot must not stand b
 costs a snapshot; one of the log (``writer.py``) ends the process.
 """
 
-from collections import deque
 from collections.abc import Callable
-
-import trio
+from queue import SimpleQueue
 
 from coord.disk.errors import SnapshotRefused, StorageError
 from coord.disk.snapshot import SnapshotWriter
@@ -22,6 +20,7 @@ from coord.replica.inputs import (
     SnapshotSectionSaved,
     SnapshotStored,
 )
+from coord.server.threads import run_thread
 from coord.server.writer import LogWriter
 
 
@@ -39,8 +38,7 @@ class DiskTasks:
         self._writer = writer
         self._put = put
         self._complain = complain
-        self._jobs: deque[Callable[[], Input | None]] = deque()
-        self._jobs_arrived = trio.lowlevel.ParkingLot()
+        self._jobs: SimpleQueue[Callable[[], Input | None] | None] = SimpleQueue()
         self._saving: SnapshotWriter | None = None
         self._saving_failed = False
         self._receiving: SnapshotWriter | None = None
@@ -73,24 +71,23 @@ class DiskTasks:
     def trim(self, snapshot_index: int, keep_from_index: int) -> None:
         self._later(lambda: self._trim(snapshot_index, keep_from_index))
 
-    # --- the task -------------------------------------------------------------------------------
-
     async def run(self) -> None:
         """Do the slow work, in order, until cancelled."""
-        while True:
-            if not self._jobs:
-                await self._jobs_arrived.park()
-                continue
-            answer = await trio.to_thread.run_sync(self._jobs.popleft())
-            if answer is not None:
-                self._put(answer)
+        await run_thread("disk jobs", self._run, lambda: self._jobs.put(None))
 
     def _later(self, job: Callable[[], Input | None]) -> None:
-        self._jobs.append(job)
-        if self._jobs_arrived:
-            self._jobs_arrived.unpark()
+        self._jobs.put(job)
 
-    # --- jobs, each in the thread ---------------------------------------------------------------
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            answer = job()
+            if answer is not None:
+                self._put(answer)
 
     def _load_section(self, peer: int, snapshot_index: int, section: int) -> Input:
         try:

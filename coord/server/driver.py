@@ -1,4 +1,4 @@
-"""The driver: the one task that owns the replica. It never waits for a disk or a socket.
+"""The driver: the one thread that owns the replica and the established connections. It waits for none of them alone.
 
 Inputs gather while a step runs; the next step takes them all. Its inbox is bounded by its sources: a
 client's requests in flight, what each peer's connection reads at a time, one answer for each thing asked
@@ -6,14 +6,19 @@ of the disk.
 """
 
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
-import trio
-
+from coord.api.checks import check
 from coord.raft.types import Persist, SnapshotMeta
+from coord.replica.formation import Formation, Formed
 from coord.replica.inputs import ClientOutput, Input, Tick
 from coord.replica.replica import Replica
+from coord.server.poller import Poller
+from coord.server.threads import run_thread
 from coord.wire.peer_frames import PeerMessage
+
+FORMATION_TICK_S: Final = 0.02
 
 
 class Peers(Protocol):
@@ -22,6 +27,8 @@ class Peers(Protocol):
 
 class Clients(Protocol):
     def send(self, output: ClientOutput) -> None: ...
+    def tick(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class DiskWork(Protocol):
@@ -38,52 +45,57 @@ class DiskWork(Protocol):
 
 
 class Driver:
-    """Inputs in, outputs out. ``put`` is called from other tasks of the same thread; it never waits."""
+    """Inputs in, outputs out."""
 
-    def __init__(self, replica: Replica, tick_ms: int) -> None:
-        self.replica = replica
-        self._tick_ms = tick_ms
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
         self._inbox: list[Input] = []
-        self._arrived = trio.lowlevel.ParkingLot()
-        self._tick_due = False
+        self._stopping = False
 
     def put(self, given: Input) -> None:
-        """Have ``given`` taken by the next step."""
+        """Have ``given`` taken by the next step. In the driver's thread."""
         self._inbox.append(given)
-        if self._arrived:
-            self._arrived.unpark()
 
-    async def run(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
-        """Drive until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tick)
-            while True:
-                if self._inbox or self._tick_due:
-                    await trio.lowlevel.checkpoint()  # let the readers run, so that more gathers
-                else:
-                    await self._arrived.park()
-                inputs, self._inbox = self._inbox, []
-                if self._tick_due:
-                    self._tick_due = False
-                    inputs.append(Tick())
-                self.replica.step(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000, inputs)
-                self._do(peers, clients, disk)
+    def put_from_thread(self, given: Input) -> None:
+        """The same, from any thread; never waits."""
+        self._poller.call(self.put, given)
 
-    async def _tick(self) -> None:
-        """However many ticks were missed, one is due: this process was not running then, and has not read its
-        sockets since. Counting them all would depose a leader whose heartbeats wait there.
-        """
-        tick_s = self._tick_ms / 1000
-        due = trio.current_time() + tick_s
-        while True:
-            await trio.sleep_until(due)
-            self._tick_due = True
-            if self._arrived:
-                self._arrived.unpark()
-            due = max(due + tick_s, trio.current_time())
+    async def run(
+        self, replica: Replica, tick_ms: int, peers: Peers, clients: Clients, disk: DiskWork
+    ) -> None:
+        """Drive until cancelled, and say goodbye to the clients then."""
 
-    def _do(self, peers: Peers, clients: Clients, disk: DiskWork) -> None:
-        outputs = self.replica.take_outputs()
+        def work() -> None:
+            self._drive(replica, tick_ms / 1000, peers, clients, disk)
+            clients.stop()
+
+        await run_thread("driver", work, self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._poller.call(lambda _: None, None)
+
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _drive(self, replica: Replica, tick_s: float, peers: Peers, clients: Clients, disk: DiskWork) -> None:
+        tick_at = time.monotonic() + tick_s
+        while not self._stopping:
+            # What a step put (a connection that ended, say) does not wait; what has arrived meanwhile comes along.
+            self._poller.poll(0 if self._inbox else max(tick_at - time.monotonic(), 0))
+            inputs, self._inbox = self._inbox, []
+            now = time.monotonic()
+            if now >= tick_at:
+                # However many ticks were missed, one is due: this process was not running then, and has not read its
+                # sockets since. Counting them all would depose a leader whose heartbeats wait there.
+                tick_at = max(tick_at, now - tick_s) + tick_s
+                inputs.append(Tick())
+                clients.tick()
+            if inputs:
+                replica.step(int(now * 1000), time.time_ns() // 1_000_000, inputs)
+                self._do(replica, peers, clients, disk)
+
+    def _do(self, replica: Replica, peers: Peers, clients: Clients, disk: DiskWork) -> None:
+        outputs = replica.take_outputs()
         for batch in outputs.persists:
             disk.persist(batch)  # it runs while the messages leave
         # A send is a system call, which on loopback does the receiver's work, too: who comes first matters. New entries
@@ -115,3 +127,34 @@ class Driver:
             by_peer.setdefault(peer, []).append(message)
         for peer, each in by_peer.items():
             peers.send(peer, each)
+
+
+async def form(
+    formation: Formation, poller: Poller, peers: Peers, watch_out: Callable[[list[int]], None]
+) -> Formed:
+    """Find or form the cluster: the first time this member starts. ``watch_out`` hears whom it waits for."""
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        stopping = True
+
+    def work() -> None:
+        while formation.outcome is None and not stopping:
+            formation.tick()
+            say()
+            watch_out(formation.waiting_for)
+            tick_at = time.monotonic() + FORMATION_TICK_S
+            while formation.outcome is None and (left_s := tick_at - time.monotonic()) > 0:
+                poller.poll(left_s)
+        say()
+
+    def say() -> None:
+        for peer, message in formation.messages:
+            peers.send(peer, [message])
+        formation.messages.clear()
+
+    await run_thread("formation", work, stop)
+    check(formation.outcome is not None, "formation ends with an outcome, or is cancelled")
+    assert formation.outcome is not None
+    return formation.outcome

@@ -1,5 +1,6 @@
 """One member, put together: its folder is opened, its cluster found or formed, and then it serves until stopped."""
 
+import contextlib
 import gc
 import logging
 import resource
@@ -25,9 +26,10 @@ from coord.replica.state import Who
 from coord.server.clients import ClientNetwork
 from coord.server.config import Config, ConfigError
 from coord.server.disk import DiskTasks
-from coord.server.driver import Driver
+from coord.server.driver import Driver, form
 from coord.server.garbage import collect_forever
 from coord.server.peers import PeerNetwork
+from coord.server.poller import Poller
 from coord.server.sockets import accept_forever, listen
 from coord.server.writer import LogWriter
 from coord.store.snapshot import StoreLoader
@@ -36,7 +38,6 @@ from coord.wire.peer_frames import PeerMessage
 from coord.wire.sections import decode_section
 
 PROBE_TICKS = 10
-FORMATION_TICK_S = 0.02
 
 SWITCH_INTERVAL_S = 0.0002
 """How long a busy thread keeps the interpreter from one that is ready: the writer's, back from a sync that a quorum
@@ -88,27 +89,28 @@ async def _run_in(
     ready: Callable[[], None],
 ) -> None:
     settings = config.replica_settings()
-    async with trio.open_nursery() as nursery:
-        stopping = trio.CancelScope()
-        nursery.start_soon(_stop_on_signal, stopping)
-        peers = PeerNetwork(
-            config.member, {each.id: each.peer for each in config.others}, nursery, logger.info
-        )
-        clients = ClientNetwork(settings.limits, nursery, logger.warning)
-        peers.cluster = storage.identity.cluster_id or b""
-        for listener in peer_listeners:
-            nursery.start_soon(accept_forever, listener, nursery, peers.handle, logger.warning)
-        for listener in client_listeners:
-            nursery.start_soon(accept_forever, listener, nursery, clients.handle, logger.warning)
-        peers.start()
-        with stopping:
-            await _begin(config, storage, recovered, nursery, peers, clients)
-            logger.info("member %d serves clients on %s", config.member, config.listen)
-            ready()
-            await trio.sleep_forever()
-        logger.info("member %d stops", config.member)
-        await clients.stop()
-        nursery.cancel_scope.cancel()
+    # The poller outlives the nursery, whose threads use it.
+    with contextlib.closing(Poller()) as poller:
+        async with trio.open_nursery() as nursery:
+            stopping = trio.CancelScope()
+            nursery.start_soon(_stop_on_signal, stopping)
+            peers = PeerNetwork(
+                config.member, {each.id: each.peer for each in config.others}, poller, nursery, logger.info
+            )
+            clients = ClientNetwork(settings.limits, poller, logger.warning)
+            peers.cluster = storage.identity.cluster_id or b""
+            for listener in peer_listeners:
+                nursery.start_soon(accept_forever, listener, nursery, peers.accepted, logger.warning)
+            for listener in client_listeners:
+                nursery.start_soon(accept_forever, listener, nursery, clients.accepted, logger.warning)
+            peers.start()
+            with stopping:
+                await _begin(config, storage, recovered, nursery, poller, peers, clients)
+                logger.info("member %d serves clients on %s", config.member, config.listen)
+                ready()
+                await trio.sleep_forever()
+            logger.info("member %d stops", config.member)
+            nursery.cancel_scope.cancel()
 
 
 async def _begin(
@@ -116,6 +118,7 @@ async def _begin(
     storage: Storage,
     recovered: Recovered,
     nursery: trio.Nursery,
+    poller: Poller,
     peers: PeerNetwork,
     clients: ClientNetwork,
 ) -> None:
@@ -123,7 +126,7 @@ async def _begin(
     boot = secrets.randbits(40)
     recovering = recovered.damage is not None
     if storage.identity.cluster_id is None:
-        formed = await _form(config, peers, clients, boot)
+        formed = await _form(config, poller, peers, clients, boot)
         if formed.recovering:
             # Before the folder is formed. The other way round: 1. this member's disk was replaced; it votes and
             # acknowledges no more, but did; 2. it is given the cluster's id, and dies; 3. started again, it is a member
@@ -140,9 +143,10 @@ async def _begin(
             "recovering: this member neither votes nor acknowledges until its peers have restored it"
         )
     who = Who(config.member, cluster, boot, {each.id: str(each.client) for each in config.members})
-    driver = Driver(_make_replica(config, who, storage, recovered, recovering), config.timing.tick_ms)
-    writer = LogWriter(storage, driver.put)
-    disk = DiskTasks(storage, writer, driver.put, logger.warning)
+    replica = _make_replica(config, who, storage, recovered, recovering)
+    driver = Driver(poller)
+    writer = LogWriter(storage, driver.put_from_thread)
+    disk = DiskTasks(storage, writer, driver.put_from_thread, logger.warning)
 
     def receive(peer: int, messages: list[PeerMessage]) -> None:
         driver.put(FromPeer(peer, messages))
@@ -154,7 +158,7 @@ async def _begin(
     nursery.start_soon(collect_forever)
     nursery.start_soon(writer.run)
     nursery.start_soon(disk.run)
-    nursery.start_soon(driver.run, peers, clients, disk)
+    nursery.start_soon(driver.run, replica, config.timing.tick_ms, peers, clients, disk)
     clients.serve_from(driver.put)
 
 
@@ -187,8 +191,10 @@ def _open(config: Config) -> tuple[Storage, Recovered]:
     return storage, recovered
 
 
-async def _form(config: Config, peers: PeerNetwork, clients: ClientNetwork, boot: int) -> Formed:
-    """Find or form the cluster: the first time this member starts."""
+async def _form(
+    config: Config, poller: Poller, peers: PeerNetwork, clients: ClientNetwork, boot: int
+) -> Formed:
+    """Find or form the cluster, and tell everybody meanwhile what is waited for."""
     others = tuple(each.id for each in config.others)
     formation = Formation(config.member, others, boot, secrets.token_bytes(16), PROBE_TICKS)
 
@@ -196,24 +202,19 @@ async def _form(config: Config, peers: PeerNetwork, clients: ClientNetwork, boot
         for message in messages:
             formation.receive(peer, message)
 
-    peers.receive = receive
     told: list[int] = []
     started = time.monotonic()
-    while formation.outcome is None:
-        formation.tick()
-        for peer, message in formation.messages:
-            peers.send(peer, [message])
-        formation.messages.clear()
-        waiting_for = formation.waiting_for
+
+    def watch_out(waiting_for: list[int]) -> None:
+        nonlocal told
         names = ", ".join(str(member) for member in waiting_for)
         clients.waiting_for = f"the cluster's first start needs all members, and this one waits for {names}"
         if waiting_for != told and time.monotonic() - started > 1:
             told = waiting_for
             logger.info("the cluster's first start needs all members: waiting for %s", names)
-        await trio.sleep(FORMATION_TICK_S)
-    for peer, message in formation.messages:
-        peers.send(peer, [message])
-    return formation.outcome
+
+    peers.receive = receive
+    return await form(formation, poller, peers, watch_out)
 
 
 def _make_replica(

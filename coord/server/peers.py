@@ -1,17 +1,22 @@
 """The connections between members: one in each direction of each pair, dialled by the sender.
 
 What cannot be delivered is dropped: the replica lives with lost messages, and is told that the connection broke.
+
+Dialling and greeting happen in trio's thread; an established connection is the driver's.
 """
 
+import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
 
 from coord.limits import MIB, PEER_FRAME_MAX_BYTES
 from coord.server.config import Address
-from coord.server.sockets import Sender, close, receive, tune
+from coord.server.poller import Poller
+from coord.server.sockets import close, exactly, send_all, tune
+from coord.server.stream import Stream
 from coord.wire.cbor import DecodeError
 from coord.wire.framing import FrameBuffer, RawFrame
 from coord.wire.peer_frames import (
@@ -41,21 +46,26 @@ Lost = Callable[[int], None]
 
 
 class PeerNetwork:
-    """Sends to and receives from the other members; ``receive`` and ``lost`` may be exchanged at any time."""
+    """Sends to and receives from the other members.
+
+    ``receive`` and ``lost`` are called in the driver's thread, and may be exchanged there at any time.
+    """
 
     def __init__(
         self,
         member: int,
         addresses: Mapping[int, Address],
+        poller: Poller,
         nursery: trio.Nursery,
         complain: Callable[[str], None],
     ) -> None:
         self._member = member
         self._addresses = dict(addresses)
+        self._poller = poller
         self._nursery = nursery
+        self._token = trio.lowlevel.current_trio_token()
         self._complain = complain
-        self._senders: dict[int, Sender] = {}
-        self._sockets: dict[int, socket.socket] = {}
+        self._streams: dict[int, Stream] = {}
         self._encoder = MessageEncoder()
         self._complaints: dict[int, str] = {}
         self.cluster = b""
@@ -64,51 +74,83 @@ class PeerNetwork:
         self.lost: Lost = lambda peer: None
 
     def start(self) -> None:
-        """Dial all the others, for as long as the nursery lives."""
+        """Dial all the others, for as long as the nursery lives. In trio's thread."""
         for peer in self._addresses:
             self._nursery.start_soon(self._dial_forever, peer)
 
+    # --- in the driver's thread -----------------------------------------------------------------
+
     def send(self, peer: int, messages: list[PeerMessage]) -> None:
         """Send, or drop what cannot be sent now."""
-        sender = self._senders.get(peer)
-        if sender is None:
+        stream = self._streams.get(peer)
+        if stream is None:
             return
-        sender.send(self._encoder.frame(messages))
-        if sender.backlog_bytes > OUTBOX_MAX_BYTES:
+        stream.send(self._encoder.frame(messages))
+        if stream.backlog_bytes > OUTBOX_MAX_BYTES:
             self._complain(f"member {peer} does not take what it is sent; dropping the connection")
-            sender.broken = True
-        if sender.broken:
-            self._drop(peer)
+            stream.end()
 
-    # --- outgoing -------------------------------------------------------------------------------
+    def _send_on(self, dialled: "_Dialled") -> None:
+        """From now on, what is for this peer goes here."""
+
+        def take(_data: bytes) -> None:
+            return  # nothing is said on a connection that this member dialled
+
+        def ended() -> None:
+            if self._streams.get(peer) is stream:
+                del self._streams[peer]
+            self.lost(peer)
+            self._token.run_sync_soon(dialled.over.set)
+
+        peer = dialled.peer
+        stream = self._streams[peer] = Stream(dialled.connection, self._poller, take, ended)
+        self.lost(peer)  # what was sent before is lost; from now on it would arrive
+
+    def _receive_from(self, greeted: tuple[int, socket.socket]) -> None:
+        """From now on, what this peer says is heard."""
+        peer, connection = greeted
+        buffer = FrameBuffer(PEER_FRAME_MAX_BYTES)
+
+        def take(data: bytes) -> None:
+            try:
+                for frame_type, body in buffer.feed(data):
+                    if frame_type != PEER_MESSAGES:
+                        raise DecodeError(f"a frame of type {frame_type} between members")
+                    self.receive(peer, decode_messages(body))
+            except DecodeError as error:
+                self._complain(f"closed a connection on the members' port: {error}")
+                stream.end()
+
+        def ended() -> None:
+            return  # the other side dials again, and says there why it had to
+
+        stream = Stream(connection, self._poller, take, ended)
+
+    # --- outgoing, in trio's thread -------------------------------------------------------------
 
     async def _dial_forever(self, peer: int) -> None:
         retry_s = RETRY_FIRST_S
+        address = self._addresses[peer]
         while True:
             try:
-                connection = await self._dial(self._addresses[peer])
+                connection = await self._dial(address)
             except OSError as error:
-                self._say(
-                    peer, f"member {peer} at {self._addresses[peer]} cannot be reached: {_reason(error)}"
-                )
+                self._say(peer, f"member {peer} at {address} cannot be reached: {_reason(error)}")
             else:
                 try:
-                    if await self._greet(peer, connection):
-                        retry_s = RETRY_FIRST_S
-                        self._say(peer, f"connected to member {peer} at {self._addresses[peer]}")
-                        self._senders[peer] = Sender(connection, self._nursery)
-                        self._sockets[peer] = connection
-                        self.lost(peer)  # what was sent before is lost; from now on it would arrive
-                        await _until_closed(connection)
-                        self._say(peer, f"the connection to member {peer} broke")
+                    welcome = await self._greet(peer, connection)
                 except (OSError, DecodeError, trio.ClosedResourceError) as error:
-                    self._say(
-                        peer, f"the connection to member {peer} at {self._addresses[peer]} broke: {error}"
-                    )
-                finally:
-                    self._drop(peer)
+                    self._say(peer, f"the connection to member {peer} at {address} broke: {error}")
+                    welcome = False
+                if welcome:
+                    retry_s = RETRY_FIRST_S
+                    self._say(peer, f"connected to member {peer} at {address}")
+                    dialled = _Dialled(peer, connection)
+                    self._poller.call(self._send_on, dialled)
+                    await dialled.over.wait()
+                    self._say(peer, f"the connection to member {peer} broke")
+                else:
                     close(connection)
-                self.lost(peer)
             await trio.sleep(retry_s)
             retry_s = min(retry_s * 2, RETRY_MAX_S)
 
@@ -122,47 +164,36 @@ class PeerNetwork:
         raise TimeoutError("no answer")
 
     async def _greet(self, peer: int, connection: socket.socket) -> bool:
-        Sender(connection, self._nursery).send(encode_peer_hello(PeerHello(self._member, peer, self.cluster)))
         with trio.move_on_after(HANDSHAKE_S):
-            raw = await _one_frame(connection)
-            refused = decode_peer_answer(raw)
+            await send_all(connection, encode_peer_hello(PeerHello(self._member, peer, self.cluster)))
+            refused = decode_peer_answer(await _one_frame(connection))
             if refused is not None:
                 self._say(peer, f"member {peer} at {self._addresses[peer]} refuses this member: {refused}")
             return refused is None
         self._say(peer, f"member {peer} at {self._addresses[peer]} did not answer the hello")
         return False
 
-    def _drop(self, peer: int) -> None:
-        self._senders.pop(peer, None)
-        connection = self._sockets.pop(peer, None)
-        if connection is not None:
-            close(connection)
+    # --- incoming, in trio's thread -------------------------------------------------------------
 
-    # --- incoming -------------------------------------------------------------------------------
-
-    async def handle(self, connection: socket.socket) -> None:
-        """One incoming connection, to its end."""
-        sender = Sender(connection, self._nursery)
+    async def accepted(self, connection: socket.socket) -> None:
+        """Somebody has come to the members' port."""
         try:
-            with trio.move_on_after(HANDSHAKE_S) as limit:
+            with trio.move_on_after(HANDSHAKE_S):
                 hello = decode_peer_hello(await _one_frame(connection))
-            if limit.cancelled_caught:
-                return
-            fault = self._fault(hello)
-            if fault is not None:
+                fault = self._fault(hello)
+                if fault is None:
+                    await send_all(connection, encode_peer_welcome())
+                    self._poller.call(self._receive_from, (hello.member, connection))
+                    return
                 self._complain(f"refused a connection on the members' port: {fault}")
-                sender.send(encode_peer_refused(fault))
-                await sender.flushed(1.0)
-                return
-            sender.send(encode_peer_welcome())
-            await self._receive_forever(hello.member, connection)
+                await send_all(connection, encode_peer_refused(fault))
         except DecodeError as error:
             self._complain(f"closed a connection on the members' port: {error}")
-            sender.send(encode_peer_refused(str(error)))
+            with contextlib.suppress(OSError), trio.move_on_after(1.0):
+                await send_all(connection, encode_peer_refused(str(error)))
         except (OSError, trio.ClosedResourceError):
-            return  # the other side dials again, and says there why it had to
-        finally:
-            close(connection)
+            pass  # the other side dials again, and says there why it had to
+        close(connection)
 
     def _fault(self, hello: PeerHello) -> str | None:
         if hello.to != self._member:
@@ -178,14 +209,6 @@ class PeerNetwork:
             )
         return None
 
-    async def _receive_forever(self, peer: int, connection: socket.socket) -> None:
-        buffer = FrameBuffer(PEER_FRAME_MAX_BYTES)
-        while data := await receive(connection):
-            for frame_type, body in buffer.feed(data):
-                if frame_type != PEER_MESSAGES:
-                    raise DecodeError(f"a frame of type {frame_type} between members")
-                self.receive(peer, decode_messages(body))
-
     def _say(self, peer: int, text: str) -> None:
         """Once for each change of mind: a peer that is down is dialled every second."""
         if self._complaints.get(peer) != text:
@@ -193,31 +216,25 @@ class PeerNetwork:
             self._complain(text)
 
 
+class _Dialled:
+    """A connection that this member made, and how its task learns that it is over."""
+
+    __slots__ = ("connection", "over", "peer")
+
+    def __init__(self, peer: int, connection: socket.socket) -> None:
+        self.peer = peer
+        self.connection = connection
+        self.over = trio.Event()
+
+
 async def _one_frame(connection: socket.socket) -> RawFrame:
     """The first frame, and not a byte more: what follows belongs to somebody else."""
-    wrapped = trio.socket.from_stdlib_socket(connection)
-    head = await _exactly(wrapped.recv, 4)
+    head = await exactly(connection, 4)
     length = int.from_bytes(head, "big")
     if not 1 <= length <= 64 * 1024:
         raise DecodeError(f"a first frame of {length} bytes: this is not a member of a coord cluster")
-    [frame] = FrameBuffer(length).feed(head + await _exactly(wrapped.recv, length))
+    [frame] = FrameBuffer(length).feed(head + await exactly(connection, length))
     return frame
-
-
-async def _exactly(receive: Callable[[int], Awaitable[bytes]], count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        more = await receive(count - len(data))
-        if not more:
-            raise ConnectionResetError("closed during the handshake")
-        data += more
-    return data
-
-
-async def _until_closed(connection: socket.socket) -> None:
-    """Nothing is received on a connection that this member dialled, but its end."""
-    while await receive(connection):
-        pass
 
 
 def _reason(error: OSError) -> str:

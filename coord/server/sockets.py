@@ -1,25 +1,13 @@
-"""Sockets: listening, and sending without waking a task.
-
-What is to be sent is tried at once, where it arises, with the socket's own non-blocking ``send``; only
-what the kernel does not take goes to a task. With one small frame for each of many connections this
-saves a task switch for each, which is most of what a small reply costs.
-"""
+"""Sockets before there is a conversation: listening, accepting, and the few bytes of a greeting. In trio's thread."""
 
 import contextlib
 import errno
 import socket
-from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import trio
 
 from coord.server.config import Address, ConfigError
-
-BACKLOG_HIGH_BYTES: Final = 1024 * 1024
-BACKLOG_LOW_BYTES: Final = 256 * 1024
-RECEIVE_BYTES: Final = 64 * 1024
-"""At a time. More would be allocated by mmap, and given back, for every small frame."""
 
 
 async def listen(address: Address, what: str) -> list[socket.socket]:
@@ -77,16 +65,6 @@ async def accept_forever(
         nursery.start_soon(handle, connection)
 
 
-async def receive(connection: socket.socket) -> bytes:
-    """What has arrived, empty at the end. Waits first: trying first, as trio's own ``recv`` does, mostly fails."""
-    while True:
-        await trio.lowlevel.wait_readable(connection)
-        try:
-            return connection.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            continue  # readiness can be a false alarm
-
-
 def tune(connection: socket.socket) -> None:
     """No waiting for more to send; not blocking."""
     connection.setblocking(False)
@@ -94,94 +72,29 @@ def tune(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-class Sender:
-    """The sending side of one connection. ``backlog_bytes``: accepted here, not taken by the kernel yet."""
-
-    __slots__ = (
-        "_flushing",
-        "_nursery",
-        "_on_backlog",
-        "_parts",
-        "_socket",
-        "backlog_bytes",
-        "broken",
-        "full",
-    )
-
-    def __init__(
-        self,
-        connection: socket.socket,
-        nursery: trio.Nursery,
-        on_backlog: Callable[[bool], None] | None = None,
-    ) -> None:
-        self._socket = connection
-        self._nursery = nursery
-        self._on_backlog = on_backlog
-        self._parts: deque[memoryview] = deque()
-        self._flushing = False
-        self.backlog_bytes = 0
-        self.broken = False
-        self.full = False
-
-    def send(self, data: bytes) -> None:
-        """Send, or keep for later; never waits. After an error the connection is broken, and its reader notices."""
-        if self.broken:
-            return
-        sent = 0
-        if not self._parts:
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.broken = True
-                return
-            if sent == len(data):
-                return
-        self._parts.append(memoryview(data)[sent:])
-        self.backlog_bytes += len(data) - sent
-        if not self.full and self.backlog_bytes > BACKLOG_HIGH_BYTES:
-            self._set_full(True)
-        if not self._flushing:
-            self._flushing = True
-            self._nursery.start_soon(self._flush)
-
-    def _set_full(self, full: bool) -> None:
-        self.full = full
-        if self._on_backlog is not None:
-            self._on_backlog(full)
-
-    async def _flush(self) -> None:
+async def exactly(connection: socket.socket, count: int) -> bytes:
+    """The next ``count`` bytes, and not one more. Raises :class:`ConnectionResetError` at the end."""
+    data = b""
+    while len(data) < count:
+        await trio.lowlevel.wait_readable(connection)
         try:
-            while self._parts and not self.broken:
-                await trio.lowlevel.wait_writable(self._socket)
-                self._send_some()
-        except (OSError, trio.ClosedResourceError):
-            self.broken = True
-        finally:
-            self._flushing = False
+            more = connection.recv(count - len(data))
+        except BlockingIOError:
+            continue
+        if not more:
+            raise ConnectionResetError("closed during the handshake")
+        data += more
+    return data
 
-    def _send_some(self) -> None:
-        while self._parts:
-            part = self._parts[0]
-            try:
-                sent = self._socket.send(part)
-            except BlockingIOError:
-                return
-            self.backlog_bytes -= sent
-            if sent == len(part):
-                self._parts.popleft()
-            else:
-                self._parts[0] = part[sent:]
-            if self.full and self.backlog_bytes < BACKLOG_LOW_BYTES:
-                self._set_full(False)
 
-    async def flushed(self, seconds: float) -> None:
-        """Wait until all is sent, for ``seconds`` at most: for a goodbye."""
-        with trio.move_on_after(seconds):
-            while self._parts and not self.broken:
-                await trio.lowlevel.wait_writable(self._socket)
-                self._send_some()
+async def send_all(connection: socket.socket, data: bytes) -> None:
+    """Send a few bytes to somebody new."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[connection.send(view) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(connection)
 
 
 def close(connection: socket.socket) -> None:

@@ -1,19 +1,17 @@
 """The writer: one thread that owns the log. One synced batch is in flight while the next ones gather.
 
-A thread of its own rather than one from trio's pool: every write of every client waits for two such hand-overs
-on its way to a quorum, and this is the shortest there is, a queue into the thread and trio's token out of it.
+A thread of its own rather than one from a pool: every write of every client waits for two such hand-overs on its
+way to a quorum, and this is the shortest there is, a queue into the thread and the poller's wake out of it.
 """
 
-import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
-import trio
-
 from coord.disk.storage import Storage
 from coord.raft.types import Persist
 from coord.replica.inputs import Input, Persisted
+from coord.server.threads import run_thread
 
 MERGE_BYTES: Final = 8 * 1024 * 1024
 """Batches that gathered during a sync are written as one, up to this size."""
@@ -30,12 +28,10 @@ class LogWriter:
     """
 
     def __init__(self, storage: Storage, put: Callable[[Input], None]) -> None:
+        """``put`` is called in the writer's thread."""
         self._storage = storage
         self._put = put
         self._work: SimpleQueue[Persist | Job | None] = SimpleQueue()
-        self._token = trio.lowlevel.current_trio_token()
-        self._ended = trio.Event()
-        self._error: BaseException | None = None
 
     def persist(self, batch: Persist) -> None:
         """Have ``batch`` written and synced. From any thread; never waits."""
@@ -47,48 +43,30 @@ class LogWriter:
 
     async def run(self) -> None:
         """Until cancelled. Raises what stopped the writer: :class:`~coord.disk.errors.StorageError`, for one."""
-        thread = threading.Thread(target=self._run, name="log writer")
-        thread.start()
-        try:
-            await self._ended.wait()
-        finally:
-            self._work.put(None)
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(thread.join)
-        if self._error is not None:
-            raise self._error
+        await run_thread("log writer", self._run, lambda: self._work.put(None))
 
     # --- in the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            waiting: list[Persist | Job | None] = []
-            while True:
+        waiting: list[Persist | Job | None] = []
+        while True:
+            waiting.append(self._work.get())
+            while not self._work.empty():
                 waiting.append(self._work.get())
-                while not self._work.empty():
-                    waiting.append(self._work.get())
-                while waiting:
-                    work = waiting.pop(0)
-                    if work is None:
-                        return
-                    if isinstance(work, Persist):
-                        self._append(work, waiting)
-                    else:
-                        answer = work()
-                        if answer is not None:
-                            self._token.run_sync_soon(self._put, answer)
-        except trio.RunFinishedError:
-            return  # nobody is there to hear that it is done
-        except BaseException as error:  # noqa: BLE001  # handed to the task that runs this, which raises it
-            self._error = error
-            self._token.run_sync_soon(self._ended.set)
+            while waiting:
+                work = waiting.pop(0)
+                if work is None:
+                    return
+                if isinstance(work, Persist):
+                    self._append(work, waiting)
+                else:
+                    answer = work()
+                    if answer is not None:
+                        self._put(answer)
 
     def _append(self, batch: Persist, waiting: list[Persist | Job | None]) -> None:
         merged, numbers = merge(batch, waiting)
         self._storage.append(merged)
-        self._token.run_sync_soon(self._persisted, numbers)
-
-    def _persisted(self, numbers: list[int]) -> None:
         for number in numbers:
             self._put(Persisted(number))
 
