@@ -18,9 +18,12 @@ class SortedNames:
 
     __slots__ = ("_buckets", "_size")
 
-    def __init__(self) -> None:
-        self._buckets: list[list[str]] = []  # none empty; each sorted; all of one before all of the next
-        self._size = 0
+    def __init__(self, names: list[str] | None = None) -> None:
+        """``names``: the first ones, sorted, each once."""
+        names = names or []
+        self._buckets = [names[at : at + _BUCKET_MAX] for at in range(0, len(names), _BUCKET_MAX)]
+        # None empty; each sorted; all of one before all of the next.
+        self._size = len(names)
 
     def __len__(self) -> int:
         return self._size

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from coord.api.checks import check
 from coord.api.events import Revision
-from coord.api.paths import ROOT
 from coord.limits import MemberLimits, StoreLimits, limit_names
 from coord.store.sessions import Session, weight
 from coord.store.store import Store
@@ -91,6 +90,8 @@ class StoreLoader:
     def __init__(self, limits: MemberLimits) -> None:
         self._store = Store(limits)
         self._head: dict[str, Any] | None = None
+        self._below: dict[str, list[str]] = {}
+        """Names of children, by parent, in the order in which they came."""
 
     def add(self, kind: int, rows: Sequence[Any]) -> None:
         """Take one section."""
@@ -122,6 +123,7 @@ class StoreLoader:
             or len(store.sessions) != head["sessions"]
         ):
             raise ValueError("the snapshot ends before its end: znodes or sessions are missing")
+        store.tree.restored(self._below)
         if any(owner not in store.sessions for owner in store.tree.ephemerals):
             raise ValueError("the snapshot has an ephemeral without its session")
         if not len(store.history):
@@ -144,36 +146,7 @@ class StoreLoader:
         self._head = head
 
     def _load_znodes(self, rows: Sequence[Any]) -> None:
-        tree = self._store.tree
-        znodes = tree.znodes
-        for row in rows:
-            if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
-                raise ValueError("a znode has another number of fields")
-            path, value, created, modified, children, version, children_version, owner, *rest = row
-            created_ms, modified_ms, kind, ttl_ms, deadline_ms, next_sequence = rest
-            # Revisions and times are often equal: one int object then, as in the store that was saved.
-            znode: Znode = (
-                value,
-                created,
-                created if modified == created else modified,
-                created if children == created else children,
-                version,
-                children_version,
-                owner,
-                created_ms,
-                created_ms if modified_ms == created_ms else modified_ms,
-                kind,
-                ttl_ms,
-                deadline_ms,
-                next_sequence,
-            )
-            if path in znodes:
-                if path != ROOT:
-                    raise ValueError("a znode comes twice")
-                znodes[ROOT] = znode
-                tree.data_bytes += len(value)
-            else:
-                tree.insert(path, znode)
+        self._store.tree.restore(map(_znode_of, rows), self._below)
 
     def _load_sessions(self, rows: Sequence[Any]) -> None:
         for number, timeout_ms, digest, principal, client, opened_ms, confirmed, replies in rows:
@@ -182,6 +155,42 @@ class StoreLoader:
             for reply in replies:
                 session.restore(tuple(reply))
             self._store.sessions[number] = session
+
+
+def _znode_of(row: list[Any]) -> tuple[str, Znode]:
+    """Path and znode of a row of a snapshot."""
+    if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
+        raise ValueError("a znode has another number of fields")
+    (
+        path,
+        value,
+        created,
+        modified,
+        children,
+        version,
+        children_version,
+        owner,
+        created_ms,
+        modified_ms,
+        *rest,
+    ) = row
+    kind, ttl_ms, deadline_ms, next_sequence = rest
+    # Revisions and times are often equal: one int object then, as in the store that was saved.
+    return path, (
+        value,
+        created,
+        created if modified == created else modified,
+        created if children == created else children,
+        version,
+        children_version,
+        owner,
+        created_ms,
+        created_ms if modified_ms == created_ms else modified_ms,
+        kind,
+        ttl_ms,
+        deadline_ms,
+        next_sequence,
+    )
 
 
 def _session_row(session: Session) -> list[Any]:
