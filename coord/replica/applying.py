@@ -4,11 +4,12 @@ from typing import Final
 
 from coord.api.checks import check
 from coord.api.commands import END_SESSION, OPEN_SESSION, REQUESTS, Command, Reply
-from coord.api.errors import OK, SessionEnded, from_code
+from coord.api.errors import OK, LimitExceeded, SessionEnded, from_code
 from coord.api.events import Reason
 from coord.raft.types import ENTRY_COMMANDS, Entry
 from coord.replica.serving import attach
 from coord.replica.state import ReplicaState, close, reply
+from coord.replica.watches import MATCHES_MAX
 from coord.store.sessions import reply_weight
 from coord.store.store import Answer
 from coord.wire.entries import decode_entry, encode_command
@@ -52,8 +53,19 @@ def _tell_events(state: ReplicaState) -> None:
     connections, dirty = state.connections, state.dirty
     for revision in state.store.take_fresh():
         for connection, group in state.watches.groups(revision).items():
-            connections[connection].event(group)
             dirty[connection] = None
+            if group is not None:
+                connections[connection].event(group)
+            else:
+                close(state, connections[connection], _too_many_events(revision[0]))
+
+
+def _too_many_events(revision: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"the changes of revision {revision} concern this connection's watches more than {MATCHES_MAX} times: watch a "
+        "subtree once, rather than each path in it, or the same path, many times",
+        {"limit": "events_per_revision", "maximum": MATCHES_MAX},
+    )
 
 
 def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> None:

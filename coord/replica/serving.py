@@ -35,6 +35,9 @@ STEP_BYTES = 1024 * 1024
 REPLAY_BYTES = 1024 * 1024
 """Of past events that one watch is sent at a time."""
 
+REPLAY_CHANGES = 20_000
+"""Past changes that are looked at in one step, for all watches that are told the past together: some 10 ms."""
+
 
 def serve(state: ReplicaState, waiting: Waiting) -> None:
     """Do what a client waited for, at the state that is applied now."""
@@ -108,33 +111,45 @@ def attach(state: ReplicaState, client: Connection, session: int, timeout_ms: in
 def replay(state: ReplicaState) -> None:
     """Tell watches that are behind more of the past; those that have caught up go live.
 
-    A connection that is full gets no more for now: the past waits in the history, which may outrun it (a gap).
+    A connection that is full gets no more for now: the past waits in the history, which may outrun it (a gap). And all
+    of them together get so much in one step, in turn: thousands of watches that come back at once must not keep those
+    waiting who ask for something else.
     """
-    for watcher in list(state.watches.replaying.values()):
+    replaying = state.watches.replaying
+    left = REPLAY_CHANGES
+    for key, watcher in list(replaying.items()):
         client = state.connections[watcher.connection]
-        if not client.full:
-            _replay_some(state, client, watcher)
+        if client.full:
+            continue
+        if left <= 0:
+            return
+        left -= 1 + _replay_some(state, client, watcher, left)
+        if key in replaying:  # behind those that had no turn
+            replaying[key] = replaying.pop(key)
 
 
-def _replay_some(state: ReplicaState, client: Connection, watcher: Watcher) -> None:
+def _replay_some(state: ReplicaState, client: Connection, watcher: Watcher, changes_max: int) -> int:
+    """Returns how many changes were looked at: all of one revision, so it may be more than ``changes_max``."""
     history = state.store.history
     if watcher.next_revision < history.first_revision:
         _end_by_gap(state, client, watcher)
-        return
-    size = 0
+        return 0
+    size = looked_at = 0
     for revision in history.since(watcher.next_revision, state.settings.replay_revisions):
         group = replay_group(watcher, revision)
         watcher.next_revision = revision[0] + 1
+        looked_at += len(revision[3])
         if group is not None:
             client.event(group)
             state.dirty[client.id] = None
             size += sum(len(change[2] or b"") + len(change[1]) for change, _ in group.events)
-            if size > REPLAY_BYTES:
-                break
+        if size > REPLAY_BYTES or looked_at >= changes_max:
+            break
     if watcher.next_revision > state.store.revision:
         state.watches.make_live(watcher)
         client.replay_ended()
         state.dirty[client.id] = None
+    return looked_at
 
 
 def end_watches_by_gap(state: ReplicaState, from_revision: int) -> None:
@@ -203,7 +218,7 @@ def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
     client.reply_at_once((frame.request, OK, first - 1, state.store.applied_index, None))
     state.dirty[client.id] = None
     client.replaying += 1
-    _replay_some(state, client, watcher)
+    _replay_some(state, client, watcher, REPLAY_CHANGES)
 
 
 def _resume(state: ReplicaState, client: Connection, hello: Hello) -> None:

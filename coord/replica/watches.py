@@ -5,6 +5,7 @@ for subtrees. Cost grows with the depth of the path and the watches that match, 
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from coord.api.events import Change, Revision
 from coord.api.ops import WatchScope
@@ -40,7 +41,12 @@ class Watcher:
         return path == self.path or is_below(path, self.path)
 
 
-_Table = dict[str, dict[tuple[int, int], Watcher]]
+MATCHES_MAX: Final = 100_000
+"""Events of one revision times watches of one connection that each is for. Beyond: the connection is cut. Twenty
+thousand watches of one path and a revision of ten thousand changes there would keep all clients waiting for minutes."""
+
+_Table = dict[str, dict[int, dict[int, Watcher]]]
+"""Path -> connection -> number -> watch."""
 
 
 class Watches:
@@ -67,7 +73,8 @@ class Watches:
     def add(self, watcher: Watcher) -> None:
         """Add a watch, not live yet; its number must be free on its connection."""
         key = (watcher.connection, watcher.number)
-        self._tables[watcher.scope].setdefault(watcher.path, {})[key] = watcher
+        at_path = self._tables[watcher.scope].setdefault(watcher.path, {})
+        at_path.setdefault(watcher.connection, {})[watcher.number] = watcher
         self._by_connection.setdefault(watcher.connection, {})[watcher.number] = watcher
         self.replaying[key] = watcher
 
@@ -78,8 +85,11 @@ class Watches:
     def remove(self, watcher: Watcher) -> None:
         key = (watcher.connection, watcher.number)
         table = self._tables[watcher.scope]
-        del table[watcher.path][key]
-        if not table[watcher.path]:
+        at_path = table[watcher.path]
+        del at_path[watcher.connection][watcher.number]
+        if not at_path[watcher.connection]:
+            del at_path[watcher.connection]
+        if not at_path:
             del table[watcher.path]
         numbers = self._by_connection[watcher.connection]
         del numbers[watcher.number]
@@ -91,22 +101,29 @@ class Watches:
         for watcher in list(self._by_connection.get(connection, {}).values()):
             self.remove(watcher)
 
-    def groups(self, revision: Revision) -> dict[int, EventGroup]:
-        """What to tell each connection of a new revision; live watches only."""
-        found: dict[int, EventGroup] = {}
+    def groups(self, revision: Revision) -> dict[int, EventGroup | None]:
+        """What to tell each connection of a new revision; live watches only. ``None``: more than ``MATCHES_MAX``."""
+        found: dict[int, EventGroup | None] = {}
         if not self._by_connection:
             return found
         number, _, wall_ms, changes = revision
+        sizes: dict[int, int] = {}
         for change in changes:
-            for connection, watch_numbers in self._matches(change[1], number).items():
+            for connection, watch_numbers in self._matches(change[1], number, found).items():
+                sizes[connection] = size = sizes.get(connection, 0) + len(watch_numbers)
                 group = found.get(connection)
                 if group is None:
                     group = found[connection] = EventGroup(number, wall_ms, [])
                 group.events.append((change, watch_numbers))
+                if size > MATCHES_MAX:
+                    found[connection] = None
         return found
 
-    def _matches(self, path: str, revision: int) -> dict[int, list[int]]:
-        """``{connection: [watch number, …]}`` of the live watches that want ``path`` at ``revision``."""
+    def _matches(self, path: str, revision: int, found: dict[int, EventGroup | None]) -> dict[int, list[int]]:
+        """``{connection: [watch number, …]}`` of the live watches that want ``path`` at ``revision``.
+
+        Those of connections that are ``None`` in ``found`` are passed over.
+        """
         tables = self._tables
         hit = [tables[ZNODE].get(path)]
         if path != ROOT and tables[CHILDREN]:
@@ -116,11 +133,18 @@ class Watches:
             hit.append(subtrees.get(path))
             hit.extend(subtrees.get(above) for above in ancestors(path))
         matches: dict[int, list[int]] = {}
-        for watchers in hit:
-            if watchers:
-                for watcher in watchers.values():
-                    if watcher.live and revision >= watcher.next_revision:
-                        matches.setdefault(watcher.connection, []).append(watcher.number)
+        for at_path in hit:
+            if at_path:
+                for connection, watchers in at_path.items():
+                    if connection in found and found[connection] is None:
+                        continue
+                    numbers = [
+                        watcher.number
+                        for watcher in watchers.values()
+                        if watcher.live and revision >= watcher.next_revision
+                    ]
+                    if numbers:
+                        matches[connection] = matches.get(connection, []) + numbers
         return matches
 
 

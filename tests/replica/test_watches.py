@@ -6,6 +6,7 @@ from coord.api.errors import OK, Gap, LimitExceeded, ProtocolError
 from coord.api.events import CREATED, Change
 from coord.api.ops import Create, Delete, Get, Kind, Multi, ReadMode, Set, WatchScope
 from coord.limits import MemberLimits
+from coord.replica import serving, watches
 from coord.replica.settings import ReplicaSettings
 from coord.wire import client_frames as frames
 from coord.wire.peer_frames import ReadGranted
@@ -428,3 +429,35 @@ def test_a_watch_that_waits_for_its_round_is_answered_or_refused() -> None:
     again = client.watch("/")
     cluster.tick(20)
     assert client.reply(again)[1] == OK
+
+
+def test_watches_that_one_revision_concerns_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "MATCHES_MAX", 10)
+    cluster = Cluster()
+    greedy, modest, writer = cluster.client(1), cluster.client(1), cluster.client(2)
+    for _ in range(6):
+        greedy.watch("/")
+    watch = modest.watch("/")
+    cluster.settle()
+    writer.write(Create("/a"))
+    cluster.settle()
+    assert greedy.goodbye is None  # six of ten
+    request = writer.write(Multi((), (Create("/b"), Create("/c"))))
+    cluster.settle()
+    assert writer.reply(request)[1] == OK
+    assert greedy.goodbye is not None
+    assert greedy.goodbye.code == LimitExceeded.code
+    assert greedy.goodbye.details["limit"] == "events_per_revision"
+    assert told(modest, watch) == [(1, "/a"), (2, "/b"), (2, "/c")]
+
+
+def test_many_watches_that_come_back_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "REPLAY_CHANGES", 7)
+    cluster, writer = filled(30, ReplicaSettings(tick_ms=TICK_MS, replay_revisions=2))
+    client = cluster.client(1)
+    opened = [client.watch("/", from_revision=1) for _ in range(5)]
+    cluster.settle()
+    writer.write(Create("/last"))
+    cluster.until(lambda: all(len(told(client, watch)) == 31 for watch in opened))
+    for watch in opened:
+        assert [revision for revision, _ in told(client, watch)] == list(range(1, 32))
