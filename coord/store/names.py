@@ -16,13 +16,14 @@ _BUCKET_MAX = 1024
 class SortedNames:
     """A sorted set of names. ``len()`` is its size; iteration is in order."""
 
-    __slots__ = ("_buckets", "_size")
+    __slots__ = ("_buckets", "_lasts", "_size")
 
     def __init__(self, names: list[str] | None = None) -> None:
         """``names``: the first ones, sorted, each once."""
         names = names or []
         self._buckets = [names[at : at + _BUCKET_MAX] for at in range(0, len(names), _BUCKET_MAX)]
         # None empty; each sorted; all of one before all of the next.
+        self._lasts = [bucket[-1] for bucket in self._buckets]  # of each bucket its last name, to find it by
         self._size = len(names)
 
     def __len__(self) -> int:
@@ -38,18 +39,23 @@ class SortedNames:
         self._size += 1
         if not buckets:
             buckets.append([name])
+            self._lasts.append(name)
             return
-        at = self._bucket_of(name)
-        bucket = buckets[at]
-        if name > bucket[-1]:
+        at = bisect_left(self._lasts, name)
+        if at == len(buckets):
+            at -= 1
+            bucket = buckets[at]
             bucket.append(name)
+            self._lasts[at] = name
         else:
+            bucket = buckets[at]
             insort(bucket, name)
         if len(bucket) > _BUCKET_MAX:
             # Names often come in order (sequence numbers): a split at the far end keeps those buckets full.
             cut = len(bucket) - 1 if at == len(buckets) - 1 and bucket[-1] == name else len(bucket) // 2
             buckets.insert(at + 1, bucket[cut:])
             del bucket[cut:]
+            self._lasts.insert(at, bucket[-1])
 
     def remove(self, name: str) -> None:
         """Remove ``name``, which must be there."""
@@ -61,7 +67,9 @@ class SortedNames:
         del bucket[place]
         self._size -= 1
         if not bucket:
-            del self._buckets[at]
+            del self._buckets[at], self._lasts[at]
+        elif place == len(bucket):
+            self._lasts[at] = bucket[-1]
 
     def after(self, name: str | None, limit: int) -> list[str]:
         """The first ``limit`` names greater than ``name``; from the start for ``None``."""
@@ -80,13 +88,5 @@ class SortedNames:
         return found
 
     def _bucket_of(self, name: str) -> int:
-        """The bucket that holds ``name`` or would: the first whose last name is not before it."""
-        buckets = self._buckets
-        low, high = 0, len(buckets) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if buckets[middle][-1] < name:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        """The bucket that holds ``name`` or would: the first whose last name is not before it, or else the last."""
+        return min(bisect_left(self._lasts, name), len(self._lasts) - 1)

@@ -18,7 +18,7 @@ from coord.api.events import Revision
 from coord.limits import MemberLimits, StoreLimits, limit_names
 from coord.store.sessions import Session, weight
 from coord.store.store import Store
-from coord.store.znode import ZNODE_FIELDS, Znode
+from coord.store.znode import Znode
 
 HEAD, SESSIONS, HISTORY, ZNODES = 1, 2, 3, 4
 SNAPSHOT_VERSION: Final = 1
@@ -146,7 +146,7 @@ class StoreLoader:
         self._head = head
 
     def _load_znodes(self, rows: Sequence[Any]) -> None:
-        self._store.tree.restore(map(_znode_of, rows), self._below)
+        self._store.tree.restore(rows, self._below)
 
     def _load_sessions(self, rows: Sequence[Any]) -> None:
         for number, timeout_ms, digest, principal, client, opened_ms, confirmed, replies in rows:
@@ -155,42 +155,6 @@ class StoreLoader:
             for reply in replies:
                 session.restore(tuple(reply))
             self._store.sessions[number] = session
-
-
-def _znode_of(row: list[Any]) -> tuple[str, Znode]:
-    """Path and znode of a row of a snapshot."""
-    if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
-        raise ValueError("a znode has another number of fields")
-    (
-        path,
-        value,
-        created,
-        modified,
-        children,
-        version,
-        children_version,
-        owner,
-        created_ms,
-        modified_ms,
-        *rest,
-    ) = row
-    kind, ttl_ms, deadline_ms, next_sequence = rest
-    # Revisions and times are often equal: one int object then, as in the store that was saved.
-    return path, (
-        value,
-        created,
-        created if modified == created else modified,
-        created if children == created else children,
-        version,
-        children_version,
-        owner,
-        created_ms,
-        created_ms if modified_ms == created_ms else modified_ms,
-        kind,
-        ttl_ms,
-        deadline_ms,
-        next_sequence,
-    )
 
 
 def _session_row(session: Session) -> list[Any]:

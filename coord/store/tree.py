@@ -7,12 +7,12 @@ snapshot that is being written meanwhile.
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Any, Final
 
 from coord.api.checks import check
 from coord.api.paths import ROOT, join, name, parent
 from coord.store.names import SortedNames
-from coord.store.znode import Znode, new_znode
+from coord.store.znode import ZNODE_FIELDS, Znode, new_znode
 
 _NO_NAMES: Final = SortedNames()
 
@@ -71,43 +71,52 @@ class Tree:
             elif after is not None:
                 self._remove(path, after)
 
-    def restore(self, znodes: Iterable[tuple[str, Znode]], below: dict[str, list[str]]) -> None:
-        """Add znodes of a snapshot, a parent before its children; the root takes the place of the one that is there.
+    def restore(self, rows: Iterable[list[Any]], below: dict[str, list[str]]) -> None:
+        """Add znodes of a snapshot, a row ``[path, *znode]`` for each; its root takes the place of the one there is.
 
         ``below`` gathers their names by parent, for :meth:`restored`: sorting all names of a parent at the end costs a
         tenth of finding each one's place, which is most of what loading a large snapshot would cost.
         """
-        mine, size = self.znodes, self.data_bytes
-        for path, znode in znodes:
-            if path in mine and (path != ROOT or ROOT in below):
-                raise ValueError("a znode comes twice")
-            mine[path] = znode
-            size += len(znode[0])
-            if path == ROOT:
-                below[ROOT] = []
-                continue
-            size += len(path)
+        znodes, size = self.znodes, self.data_bytes
+        created = created_ms = 0
+        for row in rows:
+            if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
+                raise ValueError("a znode has another number of fields")
+            # Revisions and times are often equal: one int object then, as in the store that was saved.
+            created = row[2]
+            if row[3] == created:
+                row[3] = created
+            if row[4] == created:
+                row[4] = created
+            if row[8] == created_ms:
+                row[8] = created_ms
+            created_ms = row[8]
+            if row[9] == created_ms:
+                row[9] = created_ms
+            path, *fields = row
+            znodes[path] = znode = tuple(fields)
+            size += len(path) + len(znode[0])
             above, _, name = path.rpartition("/")
-            siblings = below.get(above or ROOT)
+            siblings = below.get(above)
             if siblings is None:
-                siblings = below[above or ROOT] = []
+                siblings = below[above] = []
             siblings.append(name)
-            owner, ttl_ms = znode[6], znode[10]
-            if owner:
-                self.ephemerals.setdefault(owner, {})[path] = None
-            if ttl_ms:
-                self._ttl_paths[path] = None
-                heappush(self._ttl_heap, (znode[11], path))
+            if znode[6] or znode[10]:
+                self._note(path, znode)
         self.data_bytes = size
 
     def restored(self, below: dict[str, list[str]]) -> None:
-        """All znodes are there. Raises ``ValueError`` if some have no parent."""
+        """All znodes are there. Raises ``ValueError`` if one is there twice, or one has no parent."""
+        if sum([len(names) for names in below.values()]) != len(self.znodes):
+            raise ValueError("a znode comes twice, or the root is missing")
+        below[""].remove("")  # the root, which is below nothing
+        self.data_bytes -= len(ROOT)
         for above, names in below.items():
-            if above not in self.znodes:
+            if (above or ROOT) not in self.znodes:
                 raise ValueError("a znode comes without its parent")
             if names:
                 names.sort()
-                self._names[above] = SortedNames(names)
+                self._names[above or ROOT] = SortedNames(names)
 
     def children(self, path: str) -> SortedNames:
         """The names of the children, in order; not to be changed by the caller."""
@@ -165,11 +174,16 @@ class Tree:
     def _insert(self, path: str, znode: Znode) -> None:
         self.znodes[path] = znode
         self.data_bytes += len(znode[0]) + len(path)
-        above = parent(path)
-        names = self._names.get(above)
+        above, _, name = path.rpartition("/")
+        names = self._names.get(above or ROOT)
         if names is None:
-            names = self._names[above] = SortedNames()
-        names.add(name(path))
+            names = self._names[above or ROOT] = SortedNames()
+        names.add(name)
+        if znode[6] or znode[10]:
+            self._note(path, znode)
+
+    def _note(self, path: str, znode: Znode) -> None:
+        """What is to be known of an ephemeral, or of a TTL znode."""
         owner, ttl_ms = znode[6], znode[10]
         if owner:
             self.ephemerals.setdefault(owner, {})[path] = None
