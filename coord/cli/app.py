@@ -8,6 +8,7 @@ from coord.cli.dev import dev
 from coord.cli.inspecting import snapshot, wal
 from coord.cli.looking import log, sessions, status, watch
 from coord.cli.serve import serve
+from coord.cli.torture import torture
 from coord.cli.tree import create, delete, get, ls, set_, stat, tree
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app.command(rich_help_panel=TREE)(get)
 app.command("set", rich_help_panel=TREE)(set_)
 for command in (create, delete, stat, ls, tree):
     app.command(rich_help_panel=TREE)(command)
-for look in (watch, log, status, sessions, bench):
+for look in (watch, log, status, sessions, bench, torture):
     app.command(rich_help_panel=LOOKING)(look)
 for inspector in (wal, snapshot):
     app.command(rich_help_panel=OFFLINE)(inspector)
