@@ -240,7 +240,11 @@ class Requests:
 
     def _refusal(self, request: Request, row: Reply) -> CoordError:
         error = from_code(row[1], row[4], row[5])
-        if request.sendings > 1 and (row[1] == SessionEnded.code or row[1] not in ERRORS):
+        if (
+            request.mode == WRITE
+            and request.sendings > 1
+            and (row[1] == SessionEnded.code or row[1] not in ERRORS)
+        ):
             error.outcome = "unknown"  # this sending was refused; of the ones before it says nothing
         return error
 

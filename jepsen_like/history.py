@@ -168,6 +168,9 @@ class Digest:
     revision: int
     digest: str
     at_ns: int
+    index: int = 0
+    """Of the last log entry applied, where the digest is of more than the tree (sessions and their replies change
+    without a revision): then digests are equal where both are. 0: it is of the tree alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +290,8 @@ def _dump(value: Any) -> Any:
     if isinstance(value, IntEnum):
         return value.name.lower()
     if isinstance(value, tuple | list):
-        return [_dump(each) for each in value]
+        # Names are for fields. A change's numbers stay numbers, also where the store put an enum.
+        return [int(each) if isinstance(each, IntEnum) else _dump(each) for each in value]
     if isinstance(value, dict):
         return {str(key): _dump(each) for key, each in value.items()}
     if is_dataclass(value):

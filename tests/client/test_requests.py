@@ -391,3 +391,16 @@ def test_an_answer_that_nobody_awaits_is_passed_over() -> None:
     assert script.replies(ok(99), ok(1), ok(1)) == [request]
     assert script.replies(refused(50, CoordError("?"))) == []
     assert script.core.hang_up is None
+
+
+def test_a_read_that_is_refused_did_not_happen_however_often_it_was_sent() -> None:
+    script = Script()
+    script.connect()
+    read = script.core.read(GET)
+    script.sent()
+    script.cut()
+    script.connect()
+    script.sent()
+    script.replies(refused(read.id, SessionEnded("over")))
+    assert read.error is not None
+    assert read.error.outcome == "refused"

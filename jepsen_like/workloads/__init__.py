@@ -1,0 +1,44 @@
+"""What clients do to a cluster, sans IO: the same code in the simulator and against real members.
+
+``WORKLOADS[name](dice)`` makes one; its sizes are drawn from the dice.
+"""
+
+from random import Random
+from typing import Final
+
+from coord.jepsen_like.workloads.append import Append
+from coord.jepsen_like.workloads.causal import Causal
+from coord.jepsen_like.workloads.counter import Counter
+from coord.jepsen_like.workloads.ephemerals import Ephemerals
+from coord.jepsen_like.workloads.exactly_once import ExactlyOnce
+from coord.jepsen_like.workloads.local_reads import LocalReads
+from coord.jepsen_like.workloads.mixed import Mixed
+from coord.jepsen_like.workloads.register import Register
+from coord.jepsen_like.workloads.sets import Sets
+from coord.jepsen_like.workloads.unique import Unique
+from coord.jepsen_like.workloads.watching import Watching
+from coord.jepsen_like.workloads.workload import Factory, Workload
+
+PARTS: Final[dict[str, Factory]] = {
+    "register": Register,
+    "append": Append,
+    "sets": Sets,
+    "counter": Counter,
+    "unique": Unique,
+    "watching": Watching,
+    "ephemerals": Ephemerals,
+    "causal": Causal,
+    "local_reads": LocalReads,
+    "exactly_once": ExactlyOnce,
+}
+
+
+def mixed(dice: Random) -> Workload:
+    """Some of the others, at least two."""
+    names = dice.sample(list(PARTS), dice.randint(2, len(PARTS)))
+    return Mixed(dice, [PARTS[name](dice) for name in names])
+
+
+WORKLOADS: Final[dict[str, Factory]] = {**PARTS, "mixed": mixed}
+
+__all__ = ["PARTS", "WORKLOADS", "Factory", "Workload", "mixed"]
