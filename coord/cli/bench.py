@@ -4,16 +4,18 @@ Speaks the protocol itself, a frame of requests at a time: each connection keeps
 flight, and asks as many anew as were answered. So what is measured is the service more than this program.
 """
 
+import contextlib
 import itertools
 import json
 import random
+import selectors
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from struct import Struct
 from typing import Annotated, Any, Final
 
-import trio
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +23,7 @@ from rich.table import Table
 from coord.api.commands import Reply
 from coord.api.errors import OK, CoordError, Unavailable, from_code
 from coord.api.ops import Create, Get, ReadMode, Row, Set
-from coord.cli.exits import exit_code, first_error
+from coord.cli.exits import exit_code
 from coord.cli.options import EndpointsOption, JsonOption, split_endpoints
 from coord.limits import MIB, SERVER_FRAME_MAX_BYTES
 from coord.wire.cbor import DecodeError, array_of, dumps
@@ -42,7 +44,8 @@ from coord.wire.framing import FrameBuffer, encode_raw_frame
 
 KEYS: Final = 1_000
 TOP: Final = "/bench"
-RECEIVE_BYTES: Final = 256 * 1024
+RECEIVE_BYTES: Final = 64 * 1024
+CONNECT_S: Final = 10.0
 SESSION_TIMEOUT_MS: Final = 30_000
 
 _ID: Final = Struct(">BBQ")
@@ -85,9 +88,8 @@ def bench(
     """Load a cluster and print the rate and the latencies. Writes below /bench, which it leaves there."""
     plan = Plan(work, connections, in_flight, seconds, value_bytes, read, split_endpoints(endpoints))
     try:
-        result = trio.run(_run, plan, Console(stderr=True))
-    except* CoordError as group:
-        error = first_error(group)
+        result = _run(plan, Console(stderr=True))
+    except CoordError as error:
         typer.echo(f"coord bench: {error.message}", err=True)
         raise typer.Exit(exit_code(error)) from None
     if as_json:
@@ -144,45 +146,52 @@ class Connection:
         self._unanswered_writes: dict[int, None] = {}
         self._last_id = 0
         self._revision = 0
-        self._stream: trio.SocketStream
+        self._socket: socket.socket
         self._next = _generator(plan, number)
-        self._pending: list[ServerFrame] = []
 
-    async def open(self) -> None:
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def open(self) -> None:
         """Connect and open a session."""
         endpoint = self._plan.endpoints[self._number % len(self._plan.endpoints)]
         host, _, port = endpoint.rpartition(":")
         try:
-            self._stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
+            self._socket = socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)
         except OSError as error:
             raise Unavailable(f"cannot connect to {endpoint}: {error}") from error
-        self._stream.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-        await self._stream.send_all(encode_hello(Hello(NewSession(SESSION_TIMEOUT_MS), "coord bench", None)))
-        frame = await self._frame()
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._send(encode_hello(Hello(NewSession(SESSION_TIMEOUT_MS), "coord bench", None)))
+        frame = self._frames()[0]
         if not isinstance(frame, Welcome):
             raise Unavailable(f"{endpoint} answered a hello with {type(frame).__name__}")
 
-    async def prepare(self) -> None:
+    def prepare(self) -> None:
         """Make the znodes that the work needs; some may be there from another run."""
         for rows in _preparation(self._plan, self._number):
-            await self._write_and_wait(rows)
+            self._write_and_wait(rows)
 
-    async def work(self) -> None:
-        """Until cancelled."""
-        await self._ask(range(self._plan.in_flight))
-        while True:
-            free: list[int] = []
-            frame = await self._frame()
+    def begin(self) -> None:
+        """Send the first requests."""
+        self._ask(range(self._plan.in_flight))
+
+    def go_on(self) -> None:
+        """Something can be read: take the answers, and ask as much again."""
+        free: list[int] = []
+        frames = self._frames()
+        now = time.perf_counter()
+        for frame in frames:
             if isinstance(frame, Replies):
-                now = time.perf_counter()
-                free.extend([self._take(row, now) for row in frame.rows])
-            if free:
-                await self._ask(free)
+                free += [self._take(row, now) for row in frame.rows]
+        if free:
+            self._ask(free)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End the session: the next run finds the table as it was."""
-        await self._stream.send_all(encode_end_session(next(self._ids)))
-        await self._stream.aclose()
+        with contextlib.suppress(OSError):  # measured is what was measured
+            self._socket.sendall(encode_end_session(next(self._ids)))
+        self._socket.close()
 
     def _take(self, row: Reply, now: float) -> int:
         sent, slot = self._sent.pop(row[0])
@@ -197,7 +206,7 @@ class Connection:
                 tally.errors[slug] = tally.errors.get(slug, 0) + 1
         return slot
 
-    async def _ask(self, slots: Any) -> None:
+    def _ask(self, slots: Iterable[int]) -> None:
         writes: list[bytes] = []
         reads: list[bytes] = []
         now = time.perf_counter()
@@ -219,34 +228,43 @@ class Connection:
             mode = _MODES[self._plan.read]
             at_least = self._revision if mode == ReadMode.AT_LEAST else 0
             data += encode_raw_frame(READS_FRAME, array_of([dumps(int(mode)), dumps(at_least), *reads]))
-        await self._stream.send_all(data)
+        self._send(data)
 
-    async def _write_and_wait(self, rows: list[Row]) -> None:
+    def _write_and_wait(self, rows: list[Row]) -> None:
         confirmed = self._last_id
         items = []
         for row in rows:
             self._last_id = next(self._ids)
             items.append(dumps([self._last_id, row]))
-        await self._stream.send_all(encode_raw_frame(WRITES_FRAME, array_of([dumps(confirmed), *items])))
+        self._send(encode_raw_frame(WRITES_FRAME, array_of([dumps(confirmed), *items])))
         missing = len(rows)
         while missing:
-            frame = await self._frame()
-            if isinstance(frame, Replies):
-                missing -= len(frame.rows)
+            missing -= sum(len(frame.rows) for frame in self._frames() if isinstance(frame, Replies))
 
-    async def _frame(self) -> ServerFrame:
-        while not self._pending:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise Unavailable(f"a member closed the connection: {error.strerror}") from error
+
+    def _frames(self) -> list[ServerFrame]:
+        """Wait for some frames."""
+        frames: list[ServerFrame] = []
+        while not frames:
+            try:
+                data = self._socket.recv(RECEIVE_BYTES)
+            except OSError as error:
+                raise Unavailable(f"a member closed the connection: {error.strerror}") from error
             if not data:
                 raise Unavailable("a member closed the connection")
             try:
-                self._pending = [decode_server_frame(raw) for raw in self._buffer.feed(data)]
+                frames = [decode_server_frame(raw) for raw in self._buffer.feed(data)]
             except DecodeError as error:
                 raise Unavailable(f"a member sent what is not the protocol: {error}") from error
-        frame = self._pending.pop(0)
-        if isinstance(frame, Goodbye):
-            raise from_code(frame.code, frame.message, frame.details)
-        return frame
+        for frame in frames:
+            if isinstance(frame, Goodbye):
+                raise from_code(frame.code, frame.message, frame.details)
+        return frames
 
 
 def _generator(plan: Plan, number: int) -> Callable[[int], tuple[bool, bytes]]:
@@ -294,25 +312,23 @@ def _preparation(plan: Plan, number: int) -> list[list[Row]]:
     return [rows[start : start + per_frame] for start in range(0, KEYS, per_frame)]
 
 
-async def _run(plan: Plan, console: Console) -> dict[str, Any]:
+def _run(plan: Plan, console: Console) -> dict[str, Any]:
     tally = Tally()
     connections = [Connection(plan, number, tally) for number in range(plan.connections)]
     for connection in connections:
-        await connection.open()
-        await connection.prepare()
-    async with trio.open_nursery() as nursery:
+        connection.open()
+        connection.prepare()
+    with selectors.DefaultSelector() as selector:
         for connection in connections:
-            nursery.start_soon(connection.work)
-        await trio.sleep(min(1.0, plan.seconds / 4))  # warm: what is measured is the steady state
+            selector.register(connection, selectors.EVENT_READ, connection)
+            connection.begin()
+        _drive(selector, min(1.0, plan.seconds / 4))  # warm: what is measured is the steady state
         tally.measuring = True
         started = time.perf_counter()
-        await _watch_progress(plan, tally, started, console)
+        _drive_and_show(selector, plan.seconds, tally, console)
         elapsed = time.perf_counter() - started
-        tally.measuring = False
-        nursery.cancel_scope.cancel()
-    with trio.move_on_after(2):
-        for connection in connections:
-            await connection.close()
+    for connection in connections:
+        connection.close()
     latencies = sorted(tally.latencies)
     return {
         "work": plan.work.value,
@@ -331,14 +347,23 @@ async def _run(plan: Plan, console: Console) -> dict[str, Any]:
     }
 
 
-async def _watch_progress(plan: Plan, tally: Tally, started: float, console: Console) -> None:
+def _drive(selector: selectors.BaseSelector, seconds: float) -> None:
+    """Keep all connections at work. One thread and no tasks: a load that takes little of the machine it measures."""
+    until = time.perf_counter() + seconds
+    while (left := until - time.perf_counter()) > 0:
+        for key, _ in selector.select(left):
+            key.data.go_on()
+
+
+def _drive_and_show(selector: selectors.BaseSelector, seconds: float, tally: Tally, console: Console) -> None:
     if not console.is_terminal:
-        await trio.sleep(plan.seconds)
+        _drive(selector, seconds)
         return
+    until = time.perf_counter() + seconds
     with console.status("measuring") as status:
-        while (left := started + plan.seconds - time.perf_counter()) > 0:
+        while (left := until - time.perf_counter()) > 0:
             before, done = time.perf_counter(), tally.done
-            await trio.sleep(min(left, 0.5))
+            _drive(selector, min(left, 0.5))
             rate = (tally.done - done) / (time.perf_counter() - before)
             status.update(f"{rate:,.0f}/s, {max(left, 0):.0f} s to go")
 
