@@ -223,7 +223,7 @@ class Store:
         draft = self._draft
         draft.session, draft.request, draft.revision = session_id, 0, self.revision + 1
         for path in sorted(owned):  # in an order that does not depend on how this replica came to its tree
-            remove(draft, path, reason)
+            remove(draft, path, int(reason))
         check(session_id not in self.tree.ephemerals, "an ended session owns nothing", session_id)
         self._commit(draft)
 
@@ -235,7 +235,7 @@ class Store:
         draft = self._draft
         draft.session, draft.request, draft.revision = 0, 0, self.revision + 1
         for path in due[:TTL_SWEEP]:
-            remove(draft, path, Reason.TTL)
+            remove(draft, path, int(Reason.TTL))
         self._commit(draft)
 
     def _list_sessions(self, op: Row, page_bytes: int) -> Any:
