@@ -38,6 +38,8 @@ class Talk:
         self._held: dict[int, Held] = {}
         """Watches that go on, by their numbers in the history."""
         self._watches = 0
+        self._end_asked = False
+        """Of the present session: a member that says it is over may be saying that it was asked to end it."""
 
     # --- what the core says ---
 
@@ -69,7 +71,7 @@ class Talk:
         core.take_states()
         if core.state in OVER:
             if core.state is State.ENDED:
-                recorder.session_over(core, by, now_ns)
+                recorder.session_over(core, "request" if self._end_asked else by, now_ns)
             elif core.failure is not None:
                 facts = {"error": core.failure.slug, "message": core.failure.message}
                 recorder.note(FAILED, facts, now_ns)
@@ -97,6 +99,7 @@ class Talk:
     def _begin_anew(self) -> None:
         self.core = Core(self._core_settings)
         self._held.clear()
+        self._end_asked = False
         self._recorder.core_begins()
 
     def _completed(self, call: Call, request: Request, now_ns: int) -> None:
@@ -166,6 +169,7 @@ class Talk:
     def end_session(self, now_ns: int) -> Waiting:
         if not self._me.has_session:
             return ForTime(now_ns)
+        self._end_asked = True
         return ForRequest(self.core.end_session(self._deadline(now_ns)), None)
 
     def _deadline(self, now_ns: int) -> float:
