@@ -1,0 +1,67 @@
+"""Ops from their rows: what the client library sends, as the values that a history holds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from coord.api import ops
+from coord.api.ops import (
+    Compare,
+    Create,
+    Delete,
+    Exists,
+    Get,
+    Kind,
+    List,
+    Multi,
+    Op,
+    Operator,
+    Row,
+    Set,
+    Target,
+)
+
+
+def op_from_row(row: Row) -> Op | None:
+    """The op that ``row`` is of; ``None`` for those that look at the service instead of the tree."""
+    make = _MAKERS.get(row[0])
+    return None if make is None else make(*row[1:])
+
+
+def _create(path: str, value: bytes, kind: int, flags: int, ttl_ms: int) -> Create:
+    sequential, parents = flags & ops.CreateFlag.SEQUENTIAL, flags & ops.CreateFlag.PARENTS
+    return Create(path, value, Kind(kind), bool(sequential), bool(parents), ttl_ms)
+
+
+def _set(path: str, value: bytes, version: int | None, revision: int | None, flags: int) -> Set:
+    create, parents = flags & ops.SetFlag.CREATE, flags & ops.SetFlag.PARENTS
+    return Set(path, value, version, revision, bool(create), bool(parents))
+
+
+def _delete(path: str, version: int | None, revision: int | None, flags: int) -> Delete:
+    return Delete(path, version, revision, bool(flags & ops.DeleteFlag.SUBTREE))
+
+
+def _list(path: str, flags: int, limit: int, after: str | None) -> List:
+    return List(path, bool(flags & ops.ListFlag.VALUES), bool(flags & ops.ListFlag.STATS), limit, after)
+
+
+def _multi(compare: list[Any], then: list[Any], otherwise: list[Any]) -> Multi:
+    def branch(rows: list[Any]) -> Any:
+        return tuple(op_from_row(row) for row in rows)
+
+    comparisons = tuple(
+        Compare(Target(target), path, Operator(operator), operand)
+        for target, path, operator, operand in compare
+    )
+    return Multi(comparisons, branch(then), branch(otherwise))
+
+
+_MAKERS: Final[Mapping[int, Callable[..., Op]]] = {
+    ops.CREATE: _create,
+    ops.SET: _set,
+    ops.DELETE: _delete,
+    ops.GET: Get,
+    ops.EXISTS: Exists,
+    ops.LIST: _list,
+    ops.MULTI: _multi,
+}
