@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from coord.limits import CHANGES_MAX, OUTBOX_MIN_BYTES, MemberLimits, StoreLimits
+from coord.disk.settings import StorageSettings
+from coord.limits import CHANGES_MAX, MIB, OUTBOX_MIN_BYTES, MemberLimits, StoreLimits
 from coord.raft.settings import RaftSettings
 from coord.replica.settings import ReplicaSettings
 
@@ -97,6 +98,16 @@ class TimingConfig(BaseModel):
         return self
 
 
+class StorageConfig(BaseModel):
+    """How much of the log there is between snapshots, and behind them; each member's own business."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    segment_bytes: int = Field(default=StorageSettings().segment_bytes, ge=1, le=1024 * MIB)
+    snapshot_log_bytes: int = Field(default=ReplicaSettings().snapshot_log_bytes, ge=1)
+    snapshot_entries: int = Field(default=ReplicaSettings().snapshot_entries, ge=1)
+    catch_up_bytes: int = Field(default=ReplicaSettings().catch_up_bytes, ge=1)
+
+
 class Config(BaseModel):
     """One member's configuration. The defaults are a cluster of one on this machine."""
 
@@ -108,6 +119,7 @@ class Config(BaseModel):
     members: tuple[MemberConfig, ...]
     insecure: bool = False
     timing: TimingConfig = TimingConfig()
+    storage: StorageConfig = StorageConfig()
     limits: dict[str, int] = Field(default_factory=dict)
     store_limits: dict[str, int] = Field(default_factory=dict)
 
@@ -180,7 +192,13 @@ class Config(BaseModel):
             ),
             limits=MemberLimits(**self.limits),
             store_limits=StoreLimits(**self.store_limits),
+            snapshot_log_bytes=self.storage.snapshot_log_bytes,
+            snapshot_entries=self.storage.snapshot_entries,
+            catch_up_bytes=self.storage.catch_up_bytes,
         )
+
+    def storage_settings(self) -> StorageSettings:
+        return StorageSettings(segment_bytes=self.storage.segment_bytes)
 
 
 def _check_limits(table: str, values: dict[str, int], kind: type[MemberLimits] | type[StoreLimits]) -> None:

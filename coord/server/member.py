@@ -170,7 +170,9 @@ def _open(config: Config) -> tuple[Storage, Recovered]:
             f"cannot make the folder of the data folder {config.data}: {error.strerror}"
         ) from error
     filesystem = RealFileSystem(config.data, create=True)
-    storage, recovered = Storage.open(filesystem, member_id=config.member, create=True)
+    storage, recovered = Storage.open(
+        filesystem, member_id=config.member, create=True, settings=config.storage_settings()
+    )
     for note in recovered.notes:
         logger.warning("%s: %s", config.data, note)
     if recovered.cut_bytes:

@@ -6,6 +6,9 @@ from typing import Final
 
 DEFAULT_NEMESES: Final = ("kill", "pause", "partition")
 
+OFTEN: Final = "[storage]\nsnapshot_entries = 300\ncatch_up_bytes = 20000\nsegment_bytes = 65536\n"
+"""A snapshot every few seconds, and hardly any log behind it: by default a run would see none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -30,7 +33,7 @@ class Settings:
     deadline_ms: int = 5_000
     """Of each request."""
     session_timeout_ms: int = 4_000
-    config: str = ""
+    config: str = OFTEN
     """TOML tables for every member's configuration."""
     keep_data: bool = False
     """The members' folders stay in ``out`` after a run without violations, too."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from coord.replica.settings import ReplicaSettings
 from coord.server.config import Address, ConfigError, load_config, parse_members
 
 
@@ -88,3 +89,16 @@ def test_addresses() -> None:
     assert Address.parse("localhost:5").is_loopback
     assert Address.parse("127.8.8.8:5").is_loopback
     assert not Address.parse("10.0.0.1:5").is_loopback
+
+
+def test_storage(tmp_path: Path) -> None:
+    file = tmp_path / "coord.toml"
+    file.write_text("[storage]\nsegment_bytes = 4096\nsnapshot_entries = 50\ncatch_up_bytes = 2000\n")
+    config = load_config(file, {})
+    assert config.storage_settings().segment_bytes == 4096
+    settings = config.replica_settings()
+    assert (settings.snapshot_entries, settings.catch_up_bytes) == (50, 2000)
+    assert settings.snapshot_log_bytes == ReplicaSettings().snapshot_log_bytes
+    file.write_text("[storage]\nsnapshot_entries = 0\n")
+    with pytest.raises(ConfigError, match=r"storage\.snapshot_entries: .*greater than or equal to 1"):
+        load_config(file, {})
