@@ -1,0 +1,141 @@
+"""The named scopes. Their bounds are the claim: everything within them was tried."""
+
+from dataclasses import replace
+from typing import Final
+
+from coord.jepsen_like.scope.bounds import CoreScope
+from coord.jepsen_like.scope.leases import LeaseScope
+from coord.jepsen_like.scope.model import Action
+from coord.raft.types import Configuration
+
+_SETTLE: Final = (0, Action("settle"))
+
+
+def _led(by: int = 1) -> tuple[tuple[int, Action], ...]:
+    """``by`` leads term 1, and its no-op is committed and known to be, everywhere."""
+    return ((by, Action("campaign")), _SETTLE, (by, Action("beat")), _SETTLE)
+
+
+CRASH: Final = CoreScope(
+    name="crash",
+    about="A leader, one entry, a second term, and a crash of anybody at any moment, with slow disks.",
+    opening=_led(),
+    terms=2,
+    counts={"propose": 1, "restart": 1},
+    only={"restart": (1, 2)},  # 2 and 3 are in the same place here
+)
+
+ELECTION: Final = CoreScope(
+    name="election",
+    about="A cluster that was just formed: two terms, anybody campaigns, slow disks, one crash.",
+    terms=2,
+    counts={"restart": 1},
+    only={"restart": (1,)},  # all are in the same place here
+)
+
+PRE_VOTE: Final = CoreScope(
+    name="pre-vote",
+    about="As members really campaign: ticks, patience, pre-votes, leaders that are defended.",
+    opening=_led(),
+    terms=2,
+    pre_votes=True,
+    slow_disks=False,
+    counts={"propose": 1},
+)
+
+FIGURE_8: Final = CoreScope(
+    name="figure-8",
+    about="An entry of an older term on a majority: three terms after the one that left it on one disk.",
+    opening=((1, Action("campaign")), _SETTLE, (1, Action("propose", b"older"))),
+    terms=4,
+    slow_disks=False,
+    split_appends=True,
+)
+
+MEMBERSHIP: Final = CoreScope(
+    name="membership",
+    about="{1 2 3} becomes {1 4} jointly, with a change of leader; quorums of the two can be disjoint.",
+    opening=_led(),
+    outside=(4,),
+    terms=2,
+    slow_disks=False,
+    targets=(Configuration((1, 4)),),
+    counts={"configure": 1},
+)
+
+SNAPSHOT: Final = CoreScope(
+    name="snapshot",
+    about="Member 3 lags, the leader's log no longer reaches it, a snapshot goes there; a crash, and another leader.",
+    opening=(
+        *_led(),
+        (1, Action("propose", b"while 3 is away")),
+        (0, Action("settle", (1, 2))),
+    ),
+    terms=2,
+    counts={"snapshot": 1, "restart": 1, "beat": 1},
+    only={"snapshot": (1,), "restart": (3,), "campaign": (1, 2)},
+)
+
+READ_INDEX: Final = CoreScope(
+    name="read-index",
+    about="A read, a write, two leaders, and answers that come as late as they like.",
+    opening=_led(),
+    terms=2,
+    slow_disks=False,
+    keeps_opening_messages=True,  # late answers to older beats
+    counts={"read": 1, "propose": 1},
+    only={"campaign": (2,)},
+)
+
+RECOVERING: Final = CoreScope(
+    name="recovering",
+    about="A member loses its disk, or the end of its log and its vote, and comes back by the recovering protocol.",
+    opening=_led(),
+    terms=2,
+    slow_disks=False,
+    counts={"lose": 1, "beat": 1},
+    only={"lose": (2,), "campaign": (3,)},
+)
+CORE_SCOPES: Final = (CRASH, ELECTION, PRE_VOTE, FIGURE_8, MEMBERSHIP, SNAPSHOT, READ_INDEX, RECOVERING)
+
+LEASES: Final = LeaseScope(
+    name="leases",
+    about="A session at a follower: two keepalives against its expiry.",
+    terms=1,
+    moments=2,
+    keepalives=2,
+    client_at=2,
+)
+
+LEASES_OF_TWO_LEADERS: Final = LeaseScope(
+    name="leases-two-leaders",
+    about="The same with one keepalive, and another leader.",
+    terms=2,
+    moments=2,
+    keepalives=1,
+    client_at=2,
+    rounds=1,
+    campaigners=(3,),
+)
+
+SCOPES: Final[dict[str, CoreScope | LeaseScope]] = {
+    scope.name: scope for scope in (*CORE_SCOPES, LEASES, LEASES_OF_TWO_LEADERS)
+}
+"""All of these are complete within CI's time."""
+
+LARGE_SCOPES: Final[dict[str, CoreScope | LeaseScope]] = {
+    scope.name: scope
+    for scope in (
+        replace(CRASH, name="crash-twice", counts={"propose": 1, "restart": 2}, only={}),
+        replace(CRASH, name="crash-three-terms", terms=3),
+        replace(ELECTION, name="election-entry", counts={"propose": 1, "restart": 1}),
+        replace(PRE_VOTE, name="pre-vote-slow-disks", slow_disks=True, counts={"propose": 1, "restart": 1}),
+        replace(FIGURE_8, name="figure-8-restart", counts={"restart": 1}),
+        replace(MEMBERSHIP, name="membership-crash", slow_disks=True, counts={"configure": 1, "restart": 1}),
+        replace(SNAPSHOT, name="snapshot-beats", beats=True, only={"snapshot": (1,), "restart": (1, 3)}),
+        replace(READ_INDEX, name="read-index-twice", counts={"read": 2, "propose": 1, "beat": 1}, only={}),
+        replace(RECOVERING, name="recovering-anybody", counts={"lose": 1, "propose": 1, "beat": 2}, only={}),
+        replace(LEASES, name="leases-long", terms=2, moments=3),
+    )
+}
+"""For as long as there is time: these may need hours and many gigabytes."""

@@ -1,0 +1,67 @@
+"""How much may be broken at a time, so that what coord promises can be demanded all the while.
+
+No protocol keeps what every disk has lost. coord promises (``coord/raft/recovering.py``, ``coord/disk``):
+
+- A member whose disk lost something that it had synced (damage, or an empty disk) is *unsound* until its peers have
+  restored it. In every configuration that is in force anywhere, the sound must remain a majority of the voters.
+- Damage is always told, with one stated exception: the witness of the last batch is not synced, so a power cut and a
+  bad sector *together* may lose a tail quietly. So a disk is damaged only under a process that was killed, not with a
+  power cut, and one piece of it at a time: the next only after a life that has looked at it.
+- A member alone has no peers to restore it: its disk is not damaged.
+"""
+
+from typing import TYPE_CHECKING
+
+from coord.jepsen_like.sim.invariants import is_quorum
+from coord.raft.types import Configuration
+
+if TYPE_CHECKING:
+    from coord.jepsen_like.sim.simulation import Simulation
+
+
+class Budget:
+    def __init__(self, sim: "Simulation") -> None:
+        self._sim = sim
+        self.unsound: dict[int, None] = {}
+        """Members that may have promised what they do not hold."""
+        self._known: dict[int, Configuration] = dict.fromkeys(sim.members, sim.world.configuration)
+        """By member: the configuration that it last went by."""
+
+    def may_damage(self, number: int) -> bool:
+        """Whether the sound remain a majority everywhere without member ``number``."""
+        if number in self.unsound or self._sim.world.voters < 2:
+            return False
+        return self.suffice({each: None for each in self._sim.members if each != number})
+
+    def suffice(self, members: dict[int, None]) -> bool:
+        """Whether the sound among ``members`` are a quorum of every configuration that is in force anywhere."""
+        sound = {each: None for each in members if each not in self.unsound}
+        return all(is_quorum(each, sound) for each in self.configurations())
+
+    def configurations(self) -> list[Configuration]:
+        for number in self._sim.members:
+            life = self._sim.member(number).life
+            if life is not None and life.replica is not None:
+                self._known[number] = life.replica.state.raft.configuration
+        return list(self._known.values())
+
+    def damaged(self, number: int) -> None:
+        self.unsound[number] = None
+
+    def opened(self, number: int, recovering: bool) -> None:
+        """A folder was read: is anything missing?"""
+        if recovering:
+            self.unsound[number] = None
+        elif not self._sim.member(number).wiped:
+            self.unsound.pop(number, None)
+
+    def formed(self, number: int, recovering: bool) -> None:
+        """An empty folder became one of the cluster."""
+        self._sim.member(number).wiped = False
+        if recovering:
+            self.unsound[number] = None
+        else:
+            self.unsound.pop(number, None)
+
+    def restored(self, number: int) -> None:
+        self.unsound.pop(number, None)

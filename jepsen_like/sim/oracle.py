@@ -1,0 +1,130 @@
+"""The oracle: a store beside all members' that is given each entry when it is first committed, and keeps everything.
+
+What it did is the history's ``Committed`` records, and every member's store must look as the oracle's did at the same
+index: cheaply after every step, by a digest of everything at some indexes.
+"""
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from coord.api.commands import REQUESTS, Command
+from coord.jepsen_like.history import Committed, Digest
+from coord.limits import MemberLimits
+from coord.raft.types import ENTRY_COMMANDS, Entry
+from coord.store.store import Store
+from coord.wire.entries import decode_entry
+
+if TYPE_CHECKING:
+    from coord.jepsen_like.sim.life import Life
+    from coord.jepsen_like.sim.simulation import Simulation
+
+DIGEST_EVERY: Final = 64
+"""Entries."""
+
+Look = tuple[int, ...]
+
+
+def look_of(store: Store) -> Look:
+    """A glance at a store: equal states, equal looks."""
+    tree = store.tree
+    return (
+        store.revision, store.time_ms, store.next_session, len(store.sessions), len(tree.znodes), tree.data_bytes,
+        len(tree.ephemerals),
+    )  # fmt: skip
+
+
+def digest_of(store: Store) -> str:
+    """Of everything replicated. (History reaches back differently at each member, rightly so.)"""
+    tree = store.tree
+    state: list[Any] = [
+        look_of(store),
+        sorted(tree.znodes.items()),
+        sorted((session, sorted(paths)) for session, paths in tree.ephemerals.items()),
+        [
+            (
+                each.id, each.timeout_ms, each.secret_digest, each.principal, each.client, each.opened_ms,
+                each.confirmed, each.reply_bytes, [_plain(reply) for reply in each.replies.values()],
+            )
+            for _, each in sorted(store.sessions.items())
+        ],
+        store.limits,
+    ]  # fmt: skip
+    return blake2b(repr(state).encode(), digest_size=12).hexdigest()
+
+
+def tree_digest_of(store: Store) -> str:
+    """Of what a revision decides: sessions and replies change without one."""
+    return blake2b(repr(sorted(store.tree.znodes.items())).encode(), digest_size=12).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Lists and tuples are the same on the wire."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return sorted(value.items())
+    return value
+
+
+class Oracle:
+    def __init__(self, sim: "Simulation") -> None:
+        self._sim = sim
+        self.store = Store(MemberLimits(history_revisions=1 << 30, history_bytes=1 << 40))
+        self._looks: list[Look] = [look_of(self.store)]
+        """``_looks[index]``."""
+        self._digests: dict[int, str] = {}
+
+    def apply(self, entry: Entry) -> None:
+        """An entry was committed for the first time."""
+        store, sim = self.store, self._sim
+        if entry.kind == ENTRY_COMMANDS and entry.data:
+            time_ms, wall_ms, commands = decode_entry(entry.data)
+            self._look_for_retries(commands)
+            store.apply(entry.index, time_ms, wall_ms, commands)
+        else:
+            store.skip(entry.index)
+        for revision, index, _, changes in store.take_fresh():
+            sim.record(Committed(revision, index, changes, sim.agenda.now_ns))
+        for _, reason in store.take_ended():
+            sim.mark(f"session_{reason.name.lower()}")
+        for session in store.tree.ephemerals:
+            if session not in store.sessions:
+                sim.broken(
+                    "sessions", f"session {session} is over, and its ephemerals are there at {entry.index}"
+                )
+        self._looks.append(look_of(store))
+        if entry.index % DIGEST_EVERY == 0:
+            self._digests[entry.index] = digest_of(store)
+
+    def _look_for_retries(self, commands: list[Command]) -> None:
+        for command in commands:
+            session = self.store.sessions.get(command[1]) if command[0] == REQUESTS else None
+            if session is not None and any(request in session.replies for request, _ in command[3]):
+                self._sim.mark("retry_answered")
+
+    def compare(self, life: "Life") -> None:
+        """Does a member's store look as it must?"""
+        assert life.replica is not None
+        store, sim = life.replica.state.store, self._sim
+        index = store.applied_index
+        if index >= len(self._looks):
+            sim.broken(
+                "replication", f"member {life.member.number} has applied {index}, which is not committed"
+            )
+        elif look_of(store) != self._looks[index]:
+            sim.broken(
+                "replication",
+                f"member {life.member.number} differs at index {index}: {look_of(store)}, not {self._looks[index]}",
+            )
+        elif index in self._digests:
+            self.compare_digest(life, self._digests[index])
+
+    def compare_digest(self, life: "Life", expected: str) -> None:
+        assert life.replica is not None
+        store, sim = life.replica.state.store, self._sim
+        sim.record(Digest(life.member.number, store.revision, tree_digest_of(store), sim.agenda.now_ns))
+        if digest_of(store) != expected:
+            sim.broken("replication", f"member {life.member.number} differs at index {store.applied_index}")
+
+    def digest(self) -> str:
+        return digest_of(self.store)

@@ -1,0 +1,142 @@
+"""Whole runs: some seeds, the same trace everywhere, and a simulator that finds what is broken on purpose."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from coord.disk import wal
+from coord.jepsen_like.history import Committed, Digest, Fault, Leader, Operation, of
+from coord.jepsen_like.sim.regressions import Regression, regressions
+from coord.jepsen_like.sim.run import simulate
+from coord.jepsen_like.sim.shrink import shrink
+from coord.jepsen_like.sim.triggers import CHURNS
+from coord.jepsen_like.sim.world import World, draw
+from coord.raft import quorum
+from coord.raft.raft import Raft
+
+SMALL = World(workload="register", clients=2, think_ms=50, safety_ms=2_000, fault_every_ms=300)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_seeds(seed: int) -> None:
+    verdict = simulate(seed, replace(draw(seed), safety_ms=2_000))
+    assert verdict.ok, verdict.violations
+
+
+@pytest.mark.parametrize("regression", regressions(), ids=lambda each: str(each.seed))
+def test_regressions(regression: Regression) -> None:
+    verdict = simulate(regression.seed, regression.world)
+    assert verdict.ok, verdict.violations
+
+
+def test_a_run_tells_what_happened() -> None:
+    world = replace(SMALL, faults=(("kill", 1.0), ("cut", 1.0)), snapshot_entries=10)
+    verdict = simulate(5, world)
+    assert verdict.ok, verdict.violations
+    assert verdict.operations == len(of(Operation, verdict.history)) > 10
+    begun = [fault for fault in of(Fault, verdict.history) if fault.phase != "end"]
+    assert sum(verdict.faults.values()) == len(begun) > 2
+    assert of(Committed, verdict.history)
+    assert of(Digest, verdict.history)
+    assert of(Leader, verdict.history)
+    assert verdict.marks["snapshot_saved"]
+    assert verdict.marks["election_won"]
+
+
+def test_the_trace_is_the_same_in_every_process_and_another_for_another_seed() -> None:
+    def run(seed: int, hash_seed: str) -> str:
+        command = [sys.executable, "-m", "coord.jepsen_like", "sim", "--seed", str(seed), "--json"]
+        command += ["--set", "safety_ms=1000"]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        row = json.loads(done.stdout)
+        assert row["ok"]
+        return str(row["trace"])
+
+    traces = {run(4, "0"), run(4, "1"), run(4, "77")}
+    assert len(traces) == 1
+    here = simulate(4, replace(draw(4), safety_ms=1_000)).trace_hash
+    assert traces == {here}
+    assert simulate(5, replace(draw(5), safety_ms=1_000)).trace_hash != here
+
+
+def broken_promises(world: World, seeds: int) -> Counter[str]:
+    """The promises that are broken by the first seed that breaks any."""
+    for seed in range(seeds):
+        verdict = simulate(seed, world)
+        if not verdict.ok:
+            return Counter(violation.promise for violation in verdict.violations)
+    return Counter()
+
+
+def test_a_majority_that_is_none_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quorum, "majority", lambda count: max(1, count // 2))
+    assert broken_promises(SMALL, 3)
+
+
+def test_a_log_that_is_not_synced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unsynced:
+        def __init__(self, file: object) -> None:
+            self._file = file
+
+        def __getattr__(self, name: str) -> object:
+            return (lambda: None) if name == "sync" else getattr(self._file, name)
+
+    append = wal.Wal.append
+
+    def unsynced(self: wal.Wal, persist: object) -> None:
+        file, self._file = self._file, Unsynced(self._file)  # type: ignore[assignment]
+        try:
+            append(self, persist)  # type: ignore[arg-type]
+        finally:
+            if isinstance(self._file, Unsynced):
+                self._file = file
+
+    monkeypatch.setattr(wal.Wal, "append", unsynced)
+    assert broken_promises(replace(SMALL, faults=(("power_cut", 1.0),)), 5)
+
+
+def test_a_forgotten_vote_is_found_by_a_death_right_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Raft.__init__
+
+    def forgetful(self: Raft, *args: object, **more: object) -> None:
+        begin(self, *args, **more)  # type: ignore[arg-type]
+        self._state.vote = 0
+
+    monkeypatch.setattr(Raft, "__init__", forgetful)
+    world = replace(
+        SMALL,
+        tick_ms=30,
+        election_ticks=3,
+        heartbeat_ticks=1,
+        streams=False,
+        delay_max_us=30_000,
+        spikes=0.1,
+        spike_max_us=100_000,
+        down_ms=10,
+        think_ms=400,
+        safety_ms=15_000,
+        triggers=CHURNS[0],
+    )
+    assert broken_promises(world, 10)
+
+
+def test_what_fails_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quorum, "majority", lambda count: max(1, count // 2))
+    world = replace(SMALL, voters=5, faults=(("kill", 1.0), ("cut", 1.0)), loss=0.01)
+    said: list[str] = []
+    shrunk = shrink(0, world, 25, said.append)
+    assert shrunk is not None
+    assert not shrunk.verdict.ok
+    assert shrunk.world.voters == 3
+    assert not shrunk.world.loss
+    assert said
+
+
+def test_what_does_not_fail_is_not_shrunk() -> None:
+    assert shrink(0, replace(SMALL, safety_ms=500), 5, lambda _: None) is None

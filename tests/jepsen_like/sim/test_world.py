@@ -1,0 +1,48 @@
+"""What is drawn from a seed, and how it is set otherwise."""
+
+import pytest
+
+from coord.jepsen_like.sim.regressions import regressions
+from coord.jepsen_like.sim.world import World, differences, draw, override
+from coord.raft.settings import check_settings
+
+
+def test_a_seed_draws_the_same_world_always_and_seeds_differ() -> None:
+    assert draw(7) == draw(7)
+    assert len({str(draw(seed)) for seed in range(50)}) == 50
+
+
+def test_every_world_that_is_drawn_can_be() -> None:
+    for seed in range(300):
+        world = draw(seed)
+        check_settings(world.replica_settings().raft)
+        assert world.configuration.voters
+        assert world.drift < 0.005  # two clocks together stay within the documented percent
+
+
+def test_the_draw_covers_the_corners() -> None:
+    worlds = [draw(seed) for seed in range(300)]
+    assert {world.voters for world in worlds} == set(range(1, 8))
+    assert {world.streams for world in worlds} == {True, False}
+    assert any(world.learners for world in worlds)
+    assert any(world.append_bytes == 1 and world.entry_bytes == 1 for world in worlds)
+    assert any(not world.triggers for world in worlds)
+
+
+def test_a_world_is_set_from_text_and_printed_as_it_can_be_set() -> None:
+    world = override(World(), {"voters": "5", "loss": "0", "workload": "register", "streams": "False"})
+    assert (world.voters, world.loss, world.workload, world.streams) == (5, 0.0, "register", False)
+    drawn = draw(3)
+    texts = {name: repr(value) for name, value in differences(drawn).items()}
+    assert override(World(), texts) == drawn
+
+
+@pytest.mark.parametrize("settings", [{"voter": "3"}, {"voters": "many"}, {"streams": "1"}, {"loss": "True"}])
+def test_nonsense_is_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError):
+        override(World(), settings)
+
+
+def test_regressions_can_be_read() -> None:
+    for regression in regressions():
+        assert regression.found
