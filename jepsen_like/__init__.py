@@ -1,3 +1,1 @@
-"""The simulator, the live torture and the checkers. Nothing here yet; ``coord.replica`` and ``coord.disk`` are made
-for it: pure, synchronous, and seeded from outside.
-"""
+"""How coord earns trust: a simulator, exhaustive scopes, live torture, checkers, seeded bugs. See README.md."""

@@ -1,7 +1,9 @@
 """``python -m coord.jepsen_like scope``: explore the named scopes."""
 
 import json
-from typing import Annotated
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +14,7 @@ from coord.jepsen_like.scope.scopes import LARGE_SCOPES, SCOPES
 def scope(
     name: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
     limit: Annotated[int | None, typer.Option(help="Give a scope up after this many states.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     large: Annotated[bool, typer.Option(help="The larger bounds, for `make torture`.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -23,15 +26,18 @@ def scope(
             f"no scope {unknown[0]!r}; there are {', '.join(known)}", param_hint="--name"
         )
     failed = False
-    for each in name or known:
-        explored = explore(known[each], limit)
-        failed = failed or not explored.verdict.ok
-        if as_json:
-            typer.echo(json.dumps(explored.facts()))
-        else:
-            typer.echo("\n".join([explored.summary(), *explored.lines]))
+    with ProcessPoolExecutor(jobs) as pool:
+        for facts, told in pool.map(_explore, name or known, repeat(limit), repeat(large)):
+            failed = failed or not facts["ok"]
+            typer.echo(json.dumps(facts) if as_json else told)
     if failed:
         raise typer.Exit(1)
+
+
+def _explore(name: str, limit: int | None, large: bool) -> tuple[dict[str, Any], str]:
+    """What was found, for programs and for people."""
+    explored = explore((LARGE_SCOPES if large else SCOPES)[name], limit)
+    return explored.facts(), "\n".join([explored.summary(), *explored.lines])
 
 
 app = typer.Typer()
