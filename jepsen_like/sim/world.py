@@ -247,7 +247,7 @@ def churning(world: World, dice: Random) -> World:
         entry_bytes=1,
         append_bytes=pick((1, 1, MIB)),
         inflight_appends=8,
-        clients=pick((2, 3)),
+        clients=pick((3, 8)),  # what each waits for is a tail of a log that is cut off
         think_ms=pick((50, 200)),
         safety_ms=15_000,
         session_timeout_ms=5_000,
