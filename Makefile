@@ -5,7 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format setup clean
+# The first of the fresh seeds: others for each commit, the same for one, so that a failure can be had again.
+SEED ?= $(shell printf '%d' 0x$$(git log -1 --format=%h --abbrev=7 2>/dev/null || echo 0))
+MINUTES ?= 60
+
+.PHONY: run test torture mutants check format setup clean
 
 # A three-member cluster on 127.0.0.1:4711-4713, data in ./coord-run; Ctrl-C stops it.
 run: setup
@@ -16,6 +20,17 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	$(BIN)/python -m coord.jepsen_like scope --jobs 2
+	$(BIN)/python -m coord.jepsen_like sim --seeds 200 --from $(SEED) --jobs 2
+
+# Simulation and real clusters for MINUTES in all; totals are added up in ./torture.
+torture: setup
+	$(BIN)/python -m coord.jepsen_like sim --minutes $$(($(MINUTES) * 2 / 3)) --from $$(date +%s) --jobs 2 --totals torture/sim.json
+	$(BIN)/python -m coord.jepsen_like live --minutes $$(($(MINUTES) / 3)) --out torture/live
+
+# Every seeded bug must be found: some minutes for each that is hard, seconds for most.
+mutants: setup
+	$(BIN)/python -m coord.jepsen_like mutants
 
 check: setup
 	$(BIN)/ruff check .

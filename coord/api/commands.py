@@ -10,8 +10,8 @@ REQUESTS = 0
 """``(REQUESTS, session, confirmed, [[request id, op row], …])``: one client frame of writes."""
 
 OPEN_SESSION = 1
-"""``(OPEN_SESSION, member, nonce, timeout_ms, secret_digest, principal, client)``: answered by the member
-that proposed it, which knows its own ``nonce``."""
+"""``(OPEN_SESSION, member, boot, number, timeout_ms, secret_digest, principal, client)``: answered by the member that
+proposed it. ``boot`` names a life of it, ``number`` the opening in it: that grows, and so a repetition is known."""
 
 END_SESSION = 2
 """``(END_SESSION, session, request id)``: the client asked."""

@@ -8,7 +8,7 @@ from coord.api.errors import OK, LimitExceeded, SessionEnded, from_code
 from coord.api.events import Reason
 from coord.raft.types import ENTRY_COMMANDS, Entry
 from coord.replica.serving import attach
-from coord.replica.state import ReplicaState, close, reply
+from coord.replica.state import ReplicaState, close, made_progress, reply
 from coord.replica.watches import MATCHES_MAX
 from coord.store.sessions import reply_weight
 from coord.store.store import Answer
@@ -72,7 +72,7 @@ def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> N
     _, session, _, requests = command
     check(isinstance(answer, list), "requests are answered one by one", session)
     if requests and state.proposals.applied((REQUESTS, session), requests[-1][0]):
-        state.progress_tick = state.ticks
+        made_progress(state)
     client = state.connections.get(state.attached.get(session, -1))
     if client is not None and isinstance(answer, list):
         for row in answer:
@@ -81,17 +81,18 @@ def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> N
 
 
 def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> None:
-    _, member, nonce, *_ = command
+    _, member, boot, number, *_ = command
     row = _row(answer)
     session, opened = row[0], row[1] == OK
     if opened and state.leases is not None:
         state.leases.opened(session)
-    if member != state.who.member or nonce >> 20 != state.who.boot:
+    if member != state.who.member or boot != state.who.boot:
         return  # another member's, or asked for by an earlier life of this one
-    if state.proposals.applied((OPEN_SESSION, nonce), 0):
-        state.progress_tick = state.ticks
-    state.opening_since_ms.pop(nonce, None)
-    client = state.connections.get(state.opening.pop(nonce, -1))
+    if not state.proposals.applied((OPEN_SESSION, number), 0):
+        return  # it is in the log twice, and this is the second time
+    made_progress(state)
+    state.opening_since_ms.pop(number, None)
+    client = state.connections.get(state.opening.pop(number, -1))
     if client is not None and client.closing:
         client = None  # told goodbye in this very step: a welcome after it would attach the session to nobody
     if client is not None and not opened:
@@ -99,14 +100,14 @@ def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> Non
     elif client is not None:
         attach(state, client, session, row[4], client.secret)
     elif opened:
-        # Its client has gone, or the command went into the log twice and this is the second session.
+        # Its client has gone.
         state.proposals.add((END_SESSION, session), 0, encode_command((END_SESSION, session, 0)))
 
 
 def _answer_ended(state: ReplicaState, command: Command, answer: Answer) -> None:
     _, session, request = command
     if state.proposals.applied((END_SESSION, session), request):
-        state.progress_tick = state.ticks
+        made_progress(state)
     client = state.connections.get(state.attached.get(session, -1))
     if client is not None and request:
         reply(state, client, _row(answer))

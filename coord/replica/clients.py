@@ -103,11 +103,11 @@ def touch(state: ReplicaState, session: int) -> None:
 
 def expire_greetings(state: ReplicaState, before_ms: int) -> None:
     """Sessions that no quorum has opened in time: their clients may try another member."""
-    for nonce, since_ms in list(state.opening_since_ms.items()):
+    for number, since_ms in list(state.opening_since_ms.items()):
         if since_ms >= before_ms:
             break  # in order of their coming
-        del state.opening_since_ms[nonce]
-        client = state.connections.get(state.opening.pop(nonce, -1))
+        del state.opening_since_ms[number]
+        client = state.connections.get(state.opening.pop(number, -1))
         if client is not None:
             close(state, client, Disconnected("no quorum opened the session in time; try another member"))
 
@@ -125,15 +125,15 @@ def _hello(state: ReplicaState, client: Connection, hello: Hello) -> None:
     if wanted is None:
         welcome(state, client, 0)
     elif isinstance(wanted, NewSession):
-        state.nonce += 1
-        nonce = (state.who.boot << 20) + state.nonce
-        state.opening[nonce] = client.id
-        state.opening_since_ms[nonce] = state.now_ms
+        state.openings = number = state.openings + 1
+        state.opening[number] = client.id
+        state.opening_since_ms[number] = state.now_ms
         digest = sha256(client.secret).digest()
+        who = state.who
         command = (
-            OPEN_SESSION, state.who.member, nonce, wanted.timeout_ms, digest, client.principal, hello.client,
+            OPEN_SESSION, who.member, who.boot, number, wanted.timeout_ms, digest, client.principal, hello.client,
         )  # fmt: skip
-        state.proposals.add((OPEN_SESSION, nonce), 0, encode_command(command))
+        state.proposals.add((OPEN_SESSION, number), 0, encode_command(command))
     else:
         # This member may lag: only a linearizable look says whether the session still lives. The round also
         # tells the leader that the session was heard from.

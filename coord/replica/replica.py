@@ -40,12 +40,15 @@ from coord.replica.reads import ReadRounds, RevisionWaits
 from coord.replica.serving import end_watches_by_gap, expire, replay, serve
 from coord.replica.settings import ReplicaSettings
 from coord.replica.snapshots import SnapshotMaker, SnapshotTaker
-from coord.replica.state import ReplicaState, Who, close
+from coord.replica.state import ReplicaState, Who, close, made_progress
 from coord.store.store import Store
 from coord.wire.peer_frames import ReadGranted, ReadRefused
 
 EXPIRY_TICKS: Final = 10
 """How often waiting reads and greetings are looked over for those that have waited too long."""
+
+RESEND_DOUBLINGS: Final = 5
+"""So often the wait before passing commands on anew doubles: with 50 ticks of 20 ms, from 1 s to half a minute."""
 
 SETTLE_ROUNDS: Final = 100
 """A step settles in a few rounds; a hundred mean that something feeds itself."""
@@ -150,7 +153,7 @@ def _notice_leader(state: ReplicaState) -> None:
     state.proposals.restart()
     state.rounds.give_up()
     state.rounds.resting = False
-    state.progress_tick = state.ticks
+    made_progress(state)
     if leads:
         leading.begin(state)
         state.touched.clear()
@@ -224,9 +227,12 @@ def _tick(state: ReplicaState, _: Tick) -> None:
         if state.rounds.asked_ticks > settings.round_ticks:
             state.rounds.give_up()
     if not state.proposals.pending_count:
+        made_progress(state)
+    elif not state.leads and state.ticks - state.progress_tick > settings.resend_ticks << state.resends:
+        # Twice as long each time. 1. The leader is overloaded, and takes longer than resend_ticks to commit what it
+        # has; 2. all followers pass everything on again, which it takes for new; 3. it takes longer still, for ever.
         state.progress_tick = state.ticks
-    elif not state.leads and state.ticks - state.progress_tick > settings.resend_ticks:
-        state.progress_tick = state.ticks
+        state.resends = min(state.resends + 1, RESEND_DOUBLINGS)
         state.proposals.restart()
     if state.touched and not state.ticks % settings.touch_ticks and state.leader and not state.leads:
         touched = tuple(state.touched)

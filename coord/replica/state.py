@@ -74,8 +74,11 @@ class ReplicaState:
     wall_ms: int = 0
     ticks: int = 0
     progress_tick: int = 0
-    """The last tick at which the pending commands moved, or there were none."""
-    nonce: int = 0
+    """The last tick at which the pending commands moved, or there were none, or they were all passed on anew."""
+    resends: int = 0
+    """How often they were passed on anew since they last moved."""
+    openings: int = 0
+    """Sessions that this life of the member has asked to open."""
     was_recovering: bool = False
     outputs: Outputs = field(default_factory=Outputs)
 
@@ -96,6 +99,12 @@ def refuse(state: ReplicaState, connection: Connection, request: int, error: Coo
     details = dict(error.details)
     row = (request, error.code, store.revision, store.applied_index, error.message, details)
     reply(state, connection, row)
+
+
+def made_progress(state: ReplicaState) -> None:
+    """A command of this member's clients was applied, or there is none, or a new leader to pass them on to."""
+    state.progress_tick = state.ticks
+    state.resends = 0
 
 
 def close(state: ReplicaState, connection: Connection, error: CoordError) -> None:

@@ -9,8 +9,13 @@ is bounded for each session (``replies_per_session``): past it the oldest reply 
 counts as confirmed, so that its retry is told ``reply_forgotten`` rather than run twice.
 """
 
+from typing import TypeAlias
+
 from coord.api.commands import Reply
 from coord.limits import StoreLimits
+
+Origin: TypeAlias = tuple[int, int, int]
+"""``(member, boot, number)`` of the opening, by which its repetition is known."""
 
 
 class Session:
@@ -21,6 +26,7 @@ class Session:
         "confirmed",
         "id",
         "opened_ms",
+        "origin",
         "principal",
         "replies",
         "reply_bytes",
@@ -29,7 +35,14 @@ class Session:
     )
 
     def __init__(
-        self, id: int, timeout_ms: int, secret_digest: bytes, principal: str, client: str, opened_ms: int
+        self,
+        id: int,
+        timeout_ms: int,
+        secret_digest: bytes,
+        principal: str,
+        client: str,
+        opened_ms: int,
+        origin: Origin,
     ) -> None:
         self.id = id
         self.timeout_ms = timeout_ms
@@ -41,6 +54,7 @@ class Session:
         """What the client calls itself, for people."""
         self.opened_ms = opened_ms
         """Wall clock, for people."""
+        self.origin = origin
         self.confirmed = 0
         self.replies: dict[int, Reply] = {}
         self.reply_bytes = 0

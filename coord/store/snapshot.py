@@ -45,6 +45,7 @@ class StoreSnapshot:
             "revision": store.revision,
             "time_ms": store.time_ms,
             "next_session": store.next_session,
+            "openers": [[member, *last] for member, last in store.openers.items()],
             "limits": {name: getattr(store.limits, name) for name in limit_names(StoreLimits)},
             "sessions": len(store.sessions),
             "znodes": len(self._paths),
@@ -142,6 +143,7 @@ class StoreLoader:
         store.revision = head["revision"]
         store.time_ms = head["time_ms"]
         store.next_session = head["next_session"]
+        store.openers = {member: (boot, number) for member, boot, number in head["openers"]}
         store.set_limits(head["limits"])
         self._head = head
 
@@ -149,12 +151,15 @@ class StoreLoader:
         self._store.tree.restore(rows, self._below)
 
     def _load_sessions(self, rows: Sequence[Any]) -> None:
-        for number, timeout_ms, digest, principal, client, opened_ms, confirmed, replies in rows:
-            session = Session(number, timeout_ms, digest, principal, client, opened_ms)
+        for number, timeout_ms, digest, principal, client, opened_ms, origin, confirmed, replies in rows:
+            member, boot, opening = origin
+            session = Session(
+                number, timeout_ms, digest, principal, client, opened_ms, (member, boot, opening)
+            )
             session.confirmed = confirmed
             for reply in replies:
                 session.restore(tuple(reply))
-            self._store.sessions[number] = session
+            self._store.restore_session(session)
 
 
 def _session_row(session: Session) -> list[Any]:
@@ -165,13 +170,14 @@ def _session_row(session: Session) -> list[Any]:
         session.principal,
         session.client,
         session.opened_ms,
+        list(session.origin),
         session.confirmed,
         list(session.replies.values()),
     ]
 
 
 def _session_weight(row: list[Any]) -> int:
-    return 200 + 40 * len(row[7]) + weight(row[7])
+    return 200 + 40 * len(row[8]) + weight(row[8])
 
 
 def _revision_weight(revision: Revision) -> int:

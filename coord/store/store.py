@@ -26,7 +26,7 @@ from coord.api.ops import LOG, SESSIONS, Row
 from coord.limits import MemberLimits, StoreLimits, limit_names
 from coord.store.history import History, within
 from coord.store.reads import READERS
-from coord.store.sessions import Session
+from coord.store.sessions import Origin, Session
 from coord.store.tree import Tree
 from coord.store.writes import HANDLERS, Draft, remove
 
@@ -45,6 +45,7 @@ class Store:
     """
 
     __slots__ = (
+        "_by_origin",
         "_draft",
         "applied_index",
         "ended",
@@ -52,6 +53,7 @@ class Store:
         "history",
         "limits",
         "next_session",
+        "openers",
         "revision",
         "sessions",
         "time_ms",
@@ -69,6 +71,9 @@ class Store:
         self.time_ms = 0
         """Cluster time: advances only with the leaders' monotonic clocks, and only through the log."""
         self.next_session = 1
+        self.openers: dict[int, tuple[int, int]] = {}
+        """Of each member: the boot and number of the last session that it opened."""
+        self._by_origin: dict[Origin, int] = {}
         self.fresh: list[Revision] = []
         """Revisions made since the caller last took them: what watches are told."""
         self.ended: list[tuple[int, Reason]] = []
@@ -192,8 +197,18 @@ class Store:
         self.fresh.append(revision)
 
     def _open_session(self, command: Command, wall_ms: int) -> Reply:
-        """Answer: ``(session, OK, revision, index, granted timeout in ms)``."""
-        _, _member, _nonce, timeout_ms, secret_digest, principal, client = command
+        """Answer: ``(session, OK, revision, index, granted timeout in ms)``; to a repetition the same, or that the
+        session has ended.
+
+        A member's openings come in the order of their numbers, for it passes them on in streams without holes
+        (``coord/replica/proposals.py``). So one that is not past the last was applied before. Were each repetition
+        another session, an overloaded cluster would drown in sessions that nobody asked for and all must be ended.
+        """
+        _, member, boot, number, timeout_ms, secret_digest, principal, client = command
+        last_boot, last_number = self.openers.get(member, (0, 0))
+        if boot == last_boot and number <= last_number:
+            return self._opened_before((member, boot, number))
+        self.openers[member] = (boot, number)
         limits = self.limits
         if len(self.sessions) >= limits.sessions:
             full = LimitExceeded(
@@ -202,10 +217,23 @@ class Store:
             )
             return _refusal(0, full, self.revision, self.applied_index)
         granted_ms = min(max(timeout_ms, limits.session_timeout_min_ms), limits.session_timeout_max_ms)
-        session = Session(self.next_session, granted_ms, secret_digest, principal, client, wall_ms)
+        origin = (member, boot, number)
+        session = Session(self.next_session, granted_ms, secret_digest, principal, client, wall_ms, origin)
         self.next_session += 1
         self.sessions[session.id] = session
+        self._by_origin[origin] = session.id
         return (session.id, OK, self.revision, self.applied_index, granted_ms)
+
+    def _opened_before(self, origin: Origin) -> Reply:
+        session = self.sessions.get(self._by_origin.get(origin, 0))
+        if session is None:
+            return _refusal(0, SessionEnded("the session has ended"), self.revision, self.applied_index)
+        return (session.id, OK, self.revision, self.applied_index, session.timeout_ms)
+
+    def restore_session(self, session: Session) -> None:
+        """Put back a session that a snapshot kept."""
+        self.sessions[session.id] = session
+        self._by_origin[session.origin] = session.id
 
     def _end_by_request(self, session_id: int, request: int) -> Reply:
         """Ending twice is as good as once: the retry of an end finds no session, and that is its answer."""
@@ -215,7 +243,7 @@ class Store:
 
     def _end(self, session_id: int, reason: Reason) -> None:
         """The session and its ephemerals go, all in one revision: nobody sees half of it."""
-        del self.sessions[session_id]
+        del self._by_origin[self.sessions.pop(session_id).origin]
         self.ended.append((session_id, reason))
         owned = self.tree.ephemerals.get(session_id)
         if not owned:

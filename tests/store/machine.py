@@ -33,6 +33,7 @@ class Machine:
         self.now_ms = 1_000
         self.wall_ms = 1_700_000_000_000
         self.next_request = 1
+        self.openings = 0
         self.apply(
             (SET_LIMITS, {each: getattr(limits, each) for each in limit_names(StoreLimits)} if limits else {})
         )
@@ -50,7 +51,8 @@ class Machine:
         return int(reply[0])
 
     def open_reply(self, timeout_ms: int = 5_000) -> Reply:
-        (reply,) = self.apply((OPEN_SESSION, 1, 77, timeout_ms, b"d" * 32, "", "me"))
+        self.openings += 1
+        (reply,) = self.apply((OPEN_SESSION, 1, 77, self.openings, timeout_ms, b"d" * 32, "", "me"))
         assert isinstance(reply, tuple)
         return reply
 

@@ -131,7 +131,8 @@ def test_store_model_and_snapshot_agree(seed: int) -> None:
         if step == 20:
             copy.begin()
         if dice.random() < 0.07:
-            opening: list[Command] = [(OPEN_SESSION, 1, 77, 5_000, b"d" * 32, "", "me")]
+            machine.openings += 1
+            opening: list[Command] = [(OPEN_SESSION, 1, 77, machine.openings, 5_000, b"d" * 32, "", "me")]
             copy.entry(opening, opened := machine.apply(*opening))
             session = model.open()
             model.sweep()

@@ -272,9 +272,36 @@ def test_entries_are_applied_in_order(machine: Machine) -> None:
         machine.apply((99,))
 
 
-def test_the_two_openings_of_one_hello_are_two_sessions(machine: Machine) -> None:
-    command = (OPEN_SESSION, 1, 77, 5_000, b"d" * 32, "", "me")
-    first, second = machine.apply(command, command)
+def opening(number: int, boot: int = 78, member: int = 1) -> tuple[object, ...]:
+    return (OPEN_SESSION, member, boot, number, 5_000, b"d" * 32, "", "me")
+
+
+def test_an_opening_that_is_in_the_log_twice_opens_one_session(machine: Machine) -> None:
+    first, again = machine.apply(opening(1), opening(1))
     assert first is not None
-    assert second is not None
-    assert first[0] != second[0]
+    assert first == again
+    later, other_member, other_life = machine.apply(opening(2), opening(1, member=2), opening(1, boot=79))
+    assert len({each[0] for each in (first, later, other_member, other_life) if each}) == 4
+
+
+def test_the_repetition_of_an_opening_whose_session_has_ended_opens_none(machine: Machine) -> None:
+    (first,) = machine.apply(opening(1))
+    assert first is not None
+    machine.end(int(first[0]))
+    sessions = dict(machine.store.sessions)
+    (again,) = machine.apply(opening(1))
+    assert again is not None
+    assert again[1] == SessionEnded.code
+    assert machine.store.sessions == sessions
+
+
+def test_repetitions_are_known_after_a_snapshot(machine: Machine) -> None:
+    (first,) = machine.apply(opening(1))
+    machine.apply(opening(2))
+    loaded = reloaded(machine.store)
+    again, past = loaded.apply(loaded.applied_index + 1, 1, 1, [opening(1), opening(3)])
+    assert first is not None
+    assert again is not None
+    assert again[0] == first[0]
+    assert past is not None
+    assert past[0] == int(first[0]) + 2

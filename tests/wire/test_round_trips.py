@@ -202,6 +202,7 @@ COMMANDS = st.one_of(
         st.just(OPEN_SESSION),
         some.IDS,
         some.INTS,
+        some.IDS,
         some.INTS,
         some.BYTES,
         st.text(max_size=5),

@@ -75,6 +75,7 @@ class Process:
 class World:
     def __init__(self, seed: int, processes: int = 4, kinds: str = "all", with_log: bool = True) -> None:
         self.dice = Random(seed)
+        self.openings = 0
         self.kinds = kinds
         self.with_log = with_log
         self.now_ns = 1_000
@@ -187,7 +188,8 @@ class World:
 
     def _open(self, process: Process) -> None:
         called_ns = self.now_ns
-        reply = self._commit((OPEN_SESSION, 1, 7, TIMEOUT_MS, b"d" * 32, "", "me"))
+        self.openings += 1
+        reply = self._commit((OPEN_SESSION, 1, 7, self.openings, TIMEOUT_MS, b"d" * 32, "", "me"))
         process.session, process.next_request = reply[0], 1
         process.proven_ns = called_ns
         self.now_ns += 1
