@@ -468,3 +468,11 @@ def test_rounds_of_a_former_life_do_not_confirm_a_session() -> None:
     cluster.restart(follower)
     cluster.deliver_held()
     assert not client.has(request)
+
+
+def test_a_member_that_has_opened_millions_of_sessions_opens_more() -> None:
+    cluster = Cluster()
+    cluster.members[1].state.openings = 2**32
+    client = cluster.client(1)
+    assert client.session
+    assert cluster.client(1).session != client.session
