@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from coord.cli.app import app
+from coord.cli.app import build
 from tests.processes import Cluster
 from tests.rawclient import RawClient
+
+APP = build()
 
 pytestmark = pytest.mark.processes
 
@@ -48,7 +50,7 @@ def test_the_commands(tmp_path: Path) -> None:
                 continue  # tests/jepsen_like/live
             if arguments[0] == "watch":
                 arguments += ["--from-revision", "1", "--count", "1"]  # it would stay
-            done = CliRunner().invoke(app, arguments, env={"COORD_ENDPOINTS": ",".join(cluster.endpoints)})
+            done = CliRunner().invoke(APP, arguments, env={"COORD_ENDPOINTS": ",".join(cluster.endpoints)})
             assert done.exit_code == 0, (line, done.output)
 
 

@@ -1,36 +1,52 @@
-"""The commands, put together."""
+"""The commands, put together: as few as needed, for each brings along what it imports."""
+
+import sys
+from importlib import import_module
+from typing import Final
 
 import typer
 
 from coord import __version__
-from coord.cli.bench import bench
-from coord.cli.dev import dev
-from coord.cli.inspecting import snapshot, wal
-from coord.cli.looking import log, sessions, status, watch
-from coord.cli.serve import serve
-from coord.cli.torture import torture
-from coord.cli.tree import create, delete, get, ls, set_, stat, tree
-
-app = typer.Typer(
-    name="coord",
-    help="A coordination service: a replicated tree with sessions, watches and linearizable compare-and-set.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
 
 MEMBERS, TREE, LOOKING, OFFLINE = "Members", "The tree", "The service", "A data folder, offline"
 
-app.command(rich_help_panel=MEMBERS)(serve)
-app.command(rich_help_panel=MEMBERS)(dev)
-app.command(rich_help_panel=TREE)(get)
-app.command("set", rich_help_panel=TREE)(set_)
-for command in (create, delete, stat, ls, tree):
-    app.command(rich_help_panel=TREE)(command)
-for look in (watch, log, status, sessions, bench, torture):
-    app.command(rich_help_panel=LOOKING)(look)
-for inspector in (wal, snapshot):
-    app.command(rich_help_panel=OFFLINE)(inspector)
+COMMANDS: Final = {
+    "serve": ("serve", "serve", MEMBERS),
+    "dev": ("dev", "dev", MEMBERS),
+    "get": ("tree", "get", TREE),
+    "set": ("tree", "set_", TREE),
+    "create": ("tree", "create", TREE),
+    "delete": ("tree", "delete", TREE),
+    "stat": ("tree", "stat", TREE),
+    "ls": ("tree", "ls", TREE),
+    "tree": ("tree", "tree", TREE),
+    "watch": ("looking", "watch", LOOKING),
+    "log": ("looking", "log", LOOKING),
+    "status": ("looking", "status", LOOKING),
+    "sessions": ("looking", "sessions", LOOKING),
+    "bench": ("bench", "bench", LOOKING),
+    "torture": ("torture", "torture", LOOKING),
+    "wal": ("inspecting", "wal", OFFLINE),
+    "snapshot": ("inspecting", "snapshot", OFFLINE),
+}
+"""Command -> (file in this room, function, where the help shows it)."""
+
+
+def build(only: str = "") -> typer.Typer:
+    """The application: with all commands, or with the one called ``only`` (a member starts a third sooner so)."""
+    app = typer.Typer(
+        name="coord",
+        help="A coordination service: a replicated tree with sessions, watches and linearizable compare-and-set.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(options)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        file, function, panel = COMMANDS[name]
+        command = getattr(import_module(f"coord.cli.{file}"), function)
+        app.command(name, rich_help_panel=panel)(command)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -39,7 +55,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
@@ -50,4 +65,4 @@ def options(
 
 def main() -> None:
     """The ``coord`` command."""
-    app()
+    build(sys.argv[1] if len(sys.argv) > 1 else "")()

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from coord.cli.app import app
+from coord.cli.app import build
 from coord.cli.exits import CONFLICT, NOT_FOUND, STORAGE, UNAVAILABLE, USAGE
 from tests.processes import Cluster, Member, free_ports
+
+APP = build()
 
 pytestmark = pytest.mark.processes
 
@@ -31,7 +33,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def coord(endpoint: str) -> Coord:
     def run(*arguments: str, code: int = 0, input: bytes | None = None) -> Any:
-        result = CliRunner().invoke(app, list(arguments), input=input, env={"COORD_ENDPOINTS": endpoint})
+        result = CliRunner().invoke(APP, list(arguments), input=input, env={"COORD_ENDPOINTS": endpoint})
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.exit_code == code, result.output
         return result
@@ -141,31 +143,31 @@ def test_a_cluster_and_its_folders(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         env = {"COORD_ENDPOINTS": cluster.endpoints[2]}
         runner = CliRunner()
-        assert runner.invoke(app, ["create", "/x", "y"], env=env).exit_code == 0
+        assert runner.invoke(APP, ["create", "/x", "y"], env=env).exit_code == 0
         # One endpoint is enough: each member knows the others.
-        rows = json.loads(runner.invoke(app, ["status", "--json"], env=env).stdout)
+        rows = json.loads(runner.invoke(APP, ["status", "--json"], env=env).stdout)
         assert sorted(row["role"] for row in rows) == ["follower", "follower", "leader"]
         cluster.members[0].kill()
         assert (
-            runner.invoke(app, ["get", "/x"], env={"COORD_ENDPOINTS": ",".join(cluster.endpoints)}).stdout
+            runner.invoke(APP, ["get", "/x"], env={"COORD_ENDPOINTS": ",".join(cluster.endpoints)}).stdout
             == "y\n"
         )
-        shown = runner.invoke(app, ["status"], env=env)
+        shown = runner.invoke(APP, ["status"], env=env)
         assert "unreachable" in shown.stdout
         folder = str(cluster.folders[0])
-        lines = runner.invoke(app, ["wal", folder, "--json"])
+        lines = runner.invoke(APP, ["wal", folder, "--json"])
         assert lines.exit_code == 0, lines.output
         kinds = [json.loads(line)["kind"] for line in lines.stdout.splitlines()]
         assert "entry" in kinds
-        assert re.search(r"cluster [0-9a-f]{32}", runner.invoke(app, ["wal", folder, "-n", "2"]).stdout)
-        assert runner.invoke(app, ["snapshot", folder]).exit_code == 0
+        assert re.search(r"cluster [0-9a-f]{32}", runner.invoke(APP, ["wal", folder, "-n", "2"]).stdout)
+        assert runner.invoke(APP, ["snapshot", folder]).exit_code == 0
 
 
 def test_help_of_every_command() -> None:
     runner = CliRunner()
-    shown = runner.invoke(app, ["--help"]).stdout
-    for command in app.registered_commands:
+    shown = runner.invoke(APP, ["--help"]).stdout
+    for command in APP.registered_commands:
         assert command.callback is not None
         name = command.name or command.callback.__name__
         assert name in shown
-        assert runner.invoke(app, [name, "--help"]).exit_code == 0
+        assert runner.invoke(APP, [name, "--help"]).exit_code == 0

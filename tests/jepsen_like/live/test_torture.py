@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from coord.api.errors import Conflict
 from coord.api.results import Znode
-from coord.cli.app import app
+from coord.cli.app import build
 from coord.cli.exits import FAILED, UNAVAILABLE, USAGE
 from coord.client import Client
 from coord.jepsen_like.history import Committed, Digest, Fault, Leader, Operation, Record, load
@@ -26,6 +26,8 @@ from coord.jepsen_like.live.run import torture
 from coord.jepsen_like.live.settings import DEFAULT_NEMESES, Settings
 from coord.jepsen_like.workloads.workload import Process
 from tests import processes
+
+APP = build()
 
 pytestmark = pytest.mark.processes
 
@@ -122,12 +124,12 @@ def test_a_named_cluster_is_visited_and_left_clean(tmp_path: Path) -> None:
     with processes.Cluster(tmp_path, 1) as cluster:
         arguments = ["torture", "--workload", "register", "--seconds", "2", "--seed", "3"]
         arguments += ["--cluster", cluster.endpoints[0], "--out", str(tmp_path / "out")]
-        refused = runner.invoke(app, arguments)
+        refused = runner.invoke(APP, arguments)
         assert refused.exit_code == USAGE
-        fine = runner.invoke(app, [*arguments, "--i-know-this-writes-to-my-cluster"])
+        fine = runner.invoke(APP, [*arguments, "--i-know-this-writes-to-my-cluster"])
         assert fine.exit_code == 0, fine.output
         assert "no promise was broken" in fine.output
-        listing = runner.invoke(app, ["ls", "/coord-torture", "--endpoints", cluster.endpoints[0]])
+        listing = runner.invoke(APP, ["ls", "/coord-torture", "--endpoints", cluster.endpoints[0]])
         assert listing.exit_code == 0, listing.output
         assert "run-" not in listing.output
     records = load((tmp_path / "out" / "history.jsonl").read_text().splitlines())
@@ -139,17 +141,17 @@ def test_a_named_cluster_is_visited_and_left_clean(tmp_path: Path) -> None:
 def test_exit_codes_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = CliRunner()
     out = ["--out", str(tmp_path)]
-    assert runner.invoke(app, ["torture", "--workload", "nonsense", *out]).exit_code == USAGE
-    assert runner.invoke(app, ["torture", "--nemesis", "flood", *out]).exit_code == USAGE
+    assert runner.invoke(APP, ["torture", "--workload", "nonsense", *out]).exit_code == USAGE
+    assert runner.invoke(APP, ["torture", "--nemesis", "flood", *out]).exit_code == USAGE
 
     def never_up(*arguments: Any, **named: Any) -> None:
         raise NotUp("nobody home")
 
     monkeypatch.setattr("coord.jepsen_like.live.run.torture", never_up)
-    assert runner.invoke(app, ["torture", *out]).exit_code == UNAVAILABLE
+    assert runner.invoke(APP, ["torture", *out]).exit_code == UNAVAILABLE
     assert UNAVAILABLE == 5
     assert FAILED == 1
-    listing = runner.invoke(app, ["torture", "--list"])
+    listing = runner.invoke(APP, ["torture", "--list"])
     assert listing.exit_code == 0
     for word in ("register", "kill-loop", "partition-bridge", "possible"):
         assert word in listing.output
