@@ -63,9 +63,14 @@ def serve(
         _fail(str(error), STORAGE)
     except Stopped as error:
         _fail(str(error), FAILED)
-    except InvariantViolation:
+    except Exception as error:  # whatever it is, its operator is told what it means
+        what = (
+            "an invariant does not hold"
+            if isinstance(error, InvariantViolation)
+            else "an error nobody expected"
+        )
         logging.getLogger("coord").critical(
-            "a bug in coord: an invariant does not hold. The member stops rather than go on; its data is as it was "
+            f"a bug in coord: {what}. The member stops rather than go on; its data is as it was "
             "last synced. Please report what follows",
             exc_info=True,
         )

@@ -218,7 +218,9 @@ def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
     client.reply_at_once((frame.request, OK, first - 1, state.store.applied_index, None))
     state.dirty[client.id] = None
     client.replaying += 1
-    _replay_some(state, client, watcher, REPLAY_CHANGES)
+    if first > state.store.revision:
+        _replay_some(state, client, watcher, 0)  # nothing has passed yet: it is live from here
+    # Else the end of this step tells it the past, in its turn: a thousand may be opened by one frame.
 
 
 def _resume(state: ReplicaState, client: Connection, hello: Hello) -> None:

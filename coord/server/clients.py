@@ -32,6 +32,7 @@ class ClientNetwork:
         self._clients: dict[int, _Client] = {}
         self._next = 1
         self._put: Put | None = None
+        self._stopping = False
         self._deadlines: dict[int, float] = {}
         """When a client must have said hello, or its goodbye have left."""
         self.waiting_for = "this member is starting"
@@ -88,6 +89,7 @@ class ClientNetwork:
 
     def stop(self) -> None:
         """Tell all clients that this member stops: they need not find out. Takes up to ``GOODBYE_S``."""
+        self._stopping = True
         for client in list(self._clients.values()):
             self.turn_away(client, Disconnected("this member is stopping; try another"))
         deadline = time.monotonic() + GOODBYE_S
@@ -117,7 +119,8 @@ class ClientNetwork:
 
     def _welcome(self, connection: socket.socket) -> None:
         put = self._put
-        if put is None:
+        if put is None or self._stopping:
+            connection.close()
             return
         number, self._next = self._next, self._next + 1
         put(ClientConnected(number, secrets.token_bytes(16), ""))
@@ -125,6 +128,8 @@ class ClientNetwork:
         self._clients[number] = _Client(self, number, connection, put)
 
     def _end_politely(self, client: "_Client") -> None:
+        if client.stream.over:
+            return  # its goodbye found it gone
         self._deadlines[client.number] = time.monotonic() + GOODBYE_S
         client.stream.end_when_sent()
 

@@ -53,7 +53,6 @@ class DiskTasks:
         self._writer.do(self._storage.end_recovering)
 
     def load_section(self, peer: int, snapshot_index: int, section: int) -> None:
-        self._sending[peer] = snapshot_index
         self._later(lambda: self._load_section(peer, snapshot_index, section))
 
     def store_section(self, meta: SnapshotMeta, section: int, data: bytes, last: bool) -> None:
@@ -90,6 +89,7 @@ class DiskTasks:
                 self._put(answer)
 
     def _load_section(self, peer: int, snapshot_index: int, section: int) -> Input:
+        self._sending[peer] = snapshot_index
         try:
             data, last = self._storage.read_section(snapshot_index, section)
         except StorageError as error:

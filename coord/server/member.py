@@ -143,7 +143,8 @@ async def _begin(
             "recovering: this member neither votes nor acknowledges until its peers have restored it"
         )
     who = Who(config.member, cluster, boot, {each.id: str(each.client) for each in config.members})
-    replica = _make_replica(config, who, storage, recovered, recovering)
+    # In a thread: a large snapshot takes seconds, and meanwhile clients are told so, and a signal is heard.
+    replica = await trio.to_thread.run_sync(_make_replica, config, who, storage, recovered, recovering)
     driver = Driver(poller)
     writer = LogWriter(storage, driver.put_from_thread)
     disk = DiskTasks(storage, writer, driver.put_from_thread, logger.warning)

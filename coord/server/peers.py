@@ -66,6 +66,9 @@ class PeerNetwork:
         self._token = trio.lowlevel.current_trio_token()
         self._complain = complain
         self._streams: dict[int, Stream] = {}
+        """To each peer."""
+        self._incoming: dict[int, Stream] = {}
+        """From each peer."""
         self._encoder = MessageEncoder()
         self._complaints: dict[int, str] = {}
         self.cluster = b""
@@ -122,9 +125,13 @@ class PeerNetwork:
                 stream.end()
 
         def ended() -> None:
-            return  # the other side dials again, and says there why it had to
+            if self._incoming.get(peer) is stream:  # the other side dials again, and says there why it had to
+                del self._incoming[peer]
 
-        stream = Stream(connection, self._poller, take, ended)
+        before = self._incoming.get(peer)
+        if before is not None:
+            before.end()  # the peer has given it up; what is still on its way there is of an earlier time
+        stream = self._incoming[peer] = Stream(connection, self._poller, take, ended)
 
     # --- outgoing, in trio's thread -------------------------------------------------------------
 
@@ -134,7 +141,7 @@ class PeerNetwork:
         while True:
             try:
                 connection = await self._dial(address)
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: what cannot be a host's name
                 self._say(peer, f"member {peer} at {address} cannot be reached: {_reason(error)}")
             else:
                 try:
@@ -237,5 +244,5 @@ async def _one_frame(connection: socket.socket) -> RawFrame:
     return frame
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: OSError | UnicodeError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

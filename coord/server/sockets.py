@@ -4,10 +4,14 @@ import contextlib
 import errno
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
 from coord.server.config import Address, ConfigError
+
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
+"""Seconds of silence before the kernel asks, between its questions; and how many go unanswered."""
 
 
 async def listen(address: Address, what: str) -> list[socket.socket]:
@@ -16,8 +20,9 @@ async def listen(address: Address, what: str) -> list[socket.socket]:
         found = await trio.socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except OSError as error:
-        raise ConfigError(f"cannot listen for {what} on {address}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "that is no host's name"
+        raise ConfigError(f"cannot listen for {what} on {address}: {reason}") from error
     sockets: list[socket.socket] = []
     for family, kind, protocol, _, where in dict.fromkeys(found):
         listener = socket.socket(family, kind, protocol)
@@ -70,6 +75,10 @@ def tune(connection: socket.socket) -> None:
     connection.setblocking(False)
     with contextlib.suppress(OSError):  # gone already, or not TCP: the next call on it will say so
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # One whose other host is gone without a word would otherwise stay for ever.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, seconds in KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, name, seconds)
 
 
 async def exactly(connection: socket.socket, count: int) -> bytes:

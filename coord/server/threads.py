@@ -31,5 +31,5 @@ async def run_thread(name: str, work: Callable[[], None], stop: Callable[[], Non
         with trio.CancelScope(shield=True):
             await ended.wait()
         thread.join()
-    if errors:
-        raise errors[0]
+        if errors:
+            raise errors[0]  # also over a cancellation: a failed last sync must not look like a clean stop

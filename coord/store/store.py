@@ -205,9 +205,11 @@ class Store:
         another session, an overloaded cluster would drown in sessions that nobody asked for and all must be ended.
         """
         _, member, boot, number, timeout_ms, secret_digest, principal, client = command
+        origin = (member, boot, number)
         last_boot, last_number = self.openers.get(member, (0, 0))
-        if boot == last_boot and number <= last_number:
-            return self._opened_before((member, boot, number))
+        # By its origin, too: what an earlier life of the member passed on may come late, and between two of this one.
+        if (boot == last_boot and number <= last_number) or origin in self._by_origin:
+            return self._opened_before(origin)
         self.openers[member] = (boot, number)
         limits = self.limits
         if len(self.sessions) >= limits.sessions:
@@ -217,7 +219,6 @@ class Store:
             )
             return _refusal(0, full, self.revision, self.applied_index)
         granted_ms = min(max(timeout_ms, limits.session_timeout_min_ms), limits.session_timeout_max_ms)
-        origin = (member, boot, number)
         session = Session(self.next_session, granted_ms, secret_digest, principal, client, wall_ms, origin)
         self.next_session += 1
         self.sessions[session.id] = session

@@ -107,8 +107,10 @@ class Tree:
 
     def restored(self, below: dict[str, list[str]]) -> None:
         """All znodes are there. Raises ``ValueError`` if one is there twice, or one has no parent."""
+        if "" not in below.get("", ()):
+            raise ValueError("the root is missing")
         if sum([len(names) for names in below.values()]) != len(self.znodes):
-            raise ValueError("a znode comes twice, or the root is missing")
+            raise ValueError("a znode comes twice")
         below[""].remove("")  # the root, which is below nothing
         self.data_bytes -= len(ROOT)
         for above, names in below.items():

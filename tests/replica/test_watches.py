@@ -1,5 +1,7 @@
 """Watches: in order, all of one revision together, once, without gaps, and before any reply that shows their effect."""
 
+from typing import Any
+
 import pytest
 
 from coord.api.errors import OK, Gap, LimitExceeded, ProtocolError
@@ -461,3 +463,23 @@ def test_many_watches_that_come_back_take_turns(monkeypatch: pytest.MonkeyPatch)
     cluster.until(lambda: all(len(told(client, watch)) == 31 for watch in opened))
     for watch in opened:
         assert [revision for revision, _ in told(client, watch)] == list(range(1, 32))
+
+
+def test_many_watches_opened_at_once_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "REPLAY_CHANGES", 7)
+    cluster, _ = filled(30)
+    client = cluster.client(1)
+    state = cluster.members[1].state
+    looked_at: list[int] = []
+    replay_some = serving._replay_some
+
+    def counted(*arguments: Any) -> int:
+        looked_at.append(replay_some(*arguments))
+        return looked_at[-1]
+
+    monkeypatch.setattr(serving, "_replay_some", counted)
+    opened = [client.watch("/", from_revision=1) for _ in range(5)]
+    cluster.settle()
+    assert state.watches.replaying  # some wait for the next step
+    cluster.until(lambda: all(len(told(client, watch)) == 30 for watch in opened))
+    assert max(looked_at) <= 8

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,3 +241,14 @@ def test_a_client_that_reads_slowly_gets_all_it_asked_for(port: int) -> None:
         assert frame is not None
         found |= {row[0] for row in frame.rows}  # type: ignore[union-attr]
     assert found == {number for number, _ in requests}
+
+
+def test_garbage_and_a_reset(port: int) -> None:
+    """The goodbye finds the client gone already."""
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"\xff" * 64)
+    bystander = RawClient(port)
+    bystander.hello(10_000)
+    assert bystander.write(Set("/bystander", b"1").row())[0][1] == 0

@@ -305,3 +305,13 @@ def test_repetitions_are_known_after_a_snapshot(machine: Machine) -> None:
     assert again[0] == first[0]
     assert past is not None
     assert past[0] == int(first[0]) + 2
+
+
+def test_a_late_opening_of_an_earlier_life_between_two_of_this_one(machine: Machine) -> None:
+    first, _, again = machine.apply(opening(1, boot=80), opening(5, boot=79), opening(1, boot=80))
+    assert first is not None
+    assert again is not None
+    assert again[0] == first[0]
+    for session in list(machine.store.sessions):
+        machine.end(session)
+    assert not machine.store.sessions
