@@ -7,6 +7,7 @@ import typer
 
 from coord.jepsen_like.checkers import check_file
 from coord.jepsen_like.live.commands import live
+from coord.jepsen_like.mutants.commands import mutants
 from coord.jepsen_like.scope.cli import scope
 from coord.jepsen_like.sim.commands import sim
 
@@ -16,6 +17,7 @@ app = typer.Typer(
 app.command()(sim)
 app.command()(scope)
 app.command()(live)
+app.command()(mutants)
 
 
 @app.command()

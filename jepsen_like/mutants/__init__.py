@@ -1,0 +1,1 @@
+"""Seeded bugs, and the proof that each is found: see README.md."""
