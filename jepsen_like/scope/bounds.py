@@ -45,8 +45,9 @@ class CoreScope:
     targets: tuple[Configuration, ...] = ()
     """What ``configure`` asks for."""
     opening: tuple[tuple[int, Action], ...] = ()
-    """What happens first: ``(member, action)``, where ``settle`` delivers and syncs until nothing moves. All that was
-    sent in it is lost, and it is not counted."""
+    """What happens first: ``(member, action)``. ``settle`` delivers and syncs until nothing moves, among those that it
+    names; ``hear`` delivers the oldest message from the member that it names. All that was sent in it is lost, and it
+    is not counted."""
     pre_votes: bool = False
     """True: members campaign as they do, by ticks and pre-votes, and defend a leader that they hear. False: anybody may
     campaign at any moment and everybody listens. That is more than can happen, so safety in it is safety; and much
@@ -70,7 +71,11 @@ class CoreSystem:
             max_inflight_appends=2,
         )
         self._manner = Manner(
-            self._settings, not scope.slow_disks, "check quorum" in scope.counts, "read" in scope.counts
+            self._settings,
+            not scope.slow_disks,
+            "check quorum" in scope.counts,
+            "read" in scope.counts,
+            scope.pre_votes,
         )
         self._judge = Judge("lose" in scope.counts)
         self._counted = tuple([kind for kind in COUNTED if scope.counts.get(kind)])
@@ -214,6 +219,9 @@ class _Opening:
         if action.kind == "settle":
             self._settle(action.detail or tuple([member.number for member in self._members]))
             return
+        if action.kind == "hear":
+            place = [letter[:2] for letter in self._waiting].index((action.detail, number))
+            action = Action("deliver", self._waiting.pop(place)[::2])
         members = self._members
         member = members[number - 1]
         before = clone(member)

@@ -12,7 +12,7 @@ from coord.jepsen_like.scope.disk import Disk
 from coord.jepsen_like.scope.model import Action, Broken, Effects
 from coord.jepsen_like.scope.normal import normalise
 from coord.raft import election
-from coord.raft.messages import AppendReply, Message, Vote, VoteReply
+from coord.raft.messages import AppendReply, Message, PreVoteReply, Vote, VoteReply
 from coord.raft.outputs import Outputs
 from coord.raft.raft import Raft
 from coord.raft.roles import Role
@@ -23,15 +23,19 @@ from coord.raft.types import Configuration, Entry, HardState, SnapshotMeta
 class Manner:
     """How all members of one scope are driven."""
 
-    __slots__ = ("checks_quorum", "reads", "settings", "syncs_at_once")
+    __slots__ = ("checks_quorum", "pre_votes", "reads", "settings", "syncs_at_once")
 
-    def __init__(self, settings: RaftSettings, syncs_at_once: bool, checks_quorum: bool, reads: bool) -> None:
+    def __init__(
+        self, settings: RaftSettings, syncs_at_once: bool, checks_quorum: bool, reads: bool, pre_votes: bool
+    ) -> None:
         self.settings = settings
         self.syncs_at_once = syncs_at_once
         """Disks are instant: for scopes in which nothing crashes, where a slow disk is no more than a slow message."""
         self.checks_quorum = checks_quorum
         self.reads = reads
         """Whether the scope has the check of the quorum, and reads: else what only they look at is forgotten."""
+        self.pre_votes = pre_votes
+        """Whether members ask for pre-votes before they campaign: if so, the judges hear of both."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Manner":
         return self
@@ -111,7 +115,8 @@ class _Turn:
         elif kind == "propose":
             raft.propose(detail)
         elif kind == "configure":
-            raft.propose_configuration(detail)
+            if raft.propose_configuration(detail) is not None:
+                self.events.append(("changes", raft.term))
         elif kind == "read":
             if raft.read_index(detail):
                 self.events.append(("asked", detail))
@@ -189,6 +194,8 @@ class _Turn:
         raft, disk = member.raft, member.disk
         for to, message in outputs.messages:
             self._check_claim(message, to)
+            if self.manner.pre_votes and isinstance(message, PreVoteReply) and message.granted:
+                self.events.append(("would vote", message.term, to))
             self.messages.append((to, message))
         for entry in outputs.committed:
             if entry.index != member.applied_index + 1:
@@ -240,7 +247,13 @@ class _Turn:
             if raft.recovering:
                 raise Broken("who is recovering does not lead", f"member {self.member.number}")
             if role is not Role.LEADER or raft.term != term:
+                if self.member.disk.hard_state != (raft.term, self.member.number):
+                    raise Broken(
+                        "a leader's vote is on its disk", f"{self.member.disk.hard_state} in {raft.term}"
+                    )
                 self.events.insert(0, ("leads", raft.term))
+        if self.manner.pre_votes and raft.role is Role.CANDIDATE and raft.term > term:
+            self.events.append(("campaigns", raft.term))
         if (raft.last_index, raft._state.log.last_term) != (last_index, last_term):
             self.events.append(("log",))
         if not self.restarted and (raft.term < term or raft.commit_index < commit_index):

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from coord.jepsen_like.scope.member import CoreMember, digest_of
 from coord.jepsen_like.scope.model import Broken
+from coord.raft.configuration import decode_configuration
 from coord.raft.roles import Role
-from coord.raft.types import Configuration, Entry
+from coord.raft.types import ENTRY_CONFIGURATION, Configuration, Entry
 
 
 class Committed(NamedTuple):
@@ -30,6 +31,8 @@ class Memory(NamedTuple):
     """From index 1 on."""
     floors: tuple[tuple[int, int], ...] = ()
     """``(read, what was committed by anyone when it was asked for)``."""
+    would_vote: tuple[tuple[int, int, int], ...] = ()
+    """``(term, candidate, who said to it that it would vote for it)``; only where there are pre-votes."""
 
 
 def is_quorum(configuration: Configuration, members: set[int]) -> bool:
@@ -83,7 +86,15 @@ class Judge:
                 memory = self._granted(memory, event[1], event[2])
             elif kind == "refused":
                 memory = _without_floor(memory, event[1])
+            elif kind == "would vote":
+                said = {*memory.would_vote, (event[1], event[2], number)}
+                memory = memory._replace(would_vote=tuple(sorted(said)))
+            elif kind == "campaigns":
+                self._campaigns(memory, before, event[1])
+            elif kind == "changes":
+                self._changes(memory, event[1])
         self._logs_match(members, member)
+        self._acts_by_the_log(member)
         self._configurations_follow(memory, member)
         return memory
 
@@ -101,6 +112,13 @@ class Judge:
                     f"which term {committed.by_term} committed",
                 )
         return memory._replace(leaders=tuple(sorted(leaders.items())))
+
+    def _campaigns(self, memory: Memory, candidate: CoreMember, term: int) -> None:
+        """Nobody spends a term, and deposes a leader by it, before a quorum said that it would vote (thesis §9.6)."""
+        number = candidate.number
+        voters = {number} | {voter for of, to, voter in memory.would_vote if (of, to) == (term, number)}
+        if not is_quorum(candidate.raft.configuration, voters):
+            raise Broken("a quorum's pre-votes precede a campaign", f"member {number}, term {term}: {voters}")
 
     def _committed(
         self,
@@ -187,6 +205,27 @@ class Judge:
             if pair not in self._matching:
                 _check_match(*pair)
                 self._matching.add(pair)
+
+    def _changes(self, memory: Memory, term: int) -> None:
+        """What leads, and does not know yet all that was ever committed, changes no members (thesis §4.1, note)."""
+        if all(committed.entry.term != term for committed in memory.committed):
+            raise Broken("a change follows an entry of its leader's term", f"in term {term}")
+
+    def _acts_by_the_log(self, member: CoreMember) -> None:
+        """The configurations that a member goes by are those of its log, above its snapshot; the last one acts."""
+        state = member.raft._state
+        after = state.snapshot.index
+        known = [tuple(at) for at in state.configurations if at.log_index > after]
+        written = [
+            (entry.index, decode_configuration(entry.data))
+            for entry in state.log._entries
+            if entry.kind == ENTRY_CONFIGURATION and entry.index > after
+        ]
+        if known != written or state.configuration != state.configurations[-1].configuration:
+            raise Broken(
+                "a member acts by the last configuration in its log",
+                f"member {member.number} goes by {state.configurations}, and its log has {written}",
+            )
 
     def _configurations_follow(self, memory: Memory, member: CoreMember) -> None:
         """Each configuration's quorums meet the former one's; and at most one is not known to be committed."""

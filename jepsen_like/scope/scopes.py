@@ -11,9 +11,9 @@ from coord.raft.types import Configuration
 _SETTLE: Final = (0, Action("settle"))
 
 
-def _led(by: int = 1) -> tuple[tuple[int, Action], ...]:
-    """``by`` leads term 1, and its no-op is committed and known to be, everywhere."""
-    return ((by, Action("campaign")), _SETTLE, (by, Action("beat")), _SETTLE)
+def _led(elected_by: str = "campaign") -> tuple[tuple[int, Action], ...]:
+    """Member 1 leads term 1, and its no-op is committed and known to be, everywhere."""
+    return ((1, Action(elected_by)), _SETTLE, (1, Action("beat")), _SETTLE)
 
 
 CRASH: Final = CoreScope(
@@ -36,11 +36,28 @@ ELECTION: Final = CoreScope(
 PRE_VOTE: Final = CoreScope(
     name="pre-vote",
     about="As members really campaign: ticks, patience, pre-votes, leaders that are defended.",
-    opening=_led(),
+    opening=_led("time out"),
     terms=2,
     pre_votes=True,
     slow_disks=False,
     counts={"propose": 1},
+)
+
+STALE_PRE_VOTES: Final = replace(
+    PRE_VOTE,
+    name="stale-pre-votes",
+    about="Three terms, so that what was said for the second comes to who campaigns for the third.",
+    terms=3,
+    counts={},
+    only={"campaign": (2, 3)},
+)
+
+SOLE: Final = CoreScope(
+    name="sole",
+    about="A cluster of one, which hears nothing but its disk: three terms, an entry, a crash.",
+    voters=(1,),
+    terms=3,
+    counts={"propose": 1, "restart": 1},
 )
 
 FIGURE_8: Final = CoreScope(
@@ -50,6 +67,16 @@ FIGURE_8: Final = CoreScope(
     terms=4,
     slow_disks=False,
     split_appends=True,
+)
+
+SHORT_APPEND: Final = CoreScope(
+    name="short-append",
+    about="Appends without the entries, to a member that has another entry there; what they say is committed is later.",
+    opening=(*_led(), (1, Action("propose", b"on 1 alone"))),
+    terms=2,
+    slow_disks=False,
+    counts={"beat": 1},
+    only={"beat": (2,), "campaign": (2,)},
 )
 
 MEMBERSHIP: Final = CoreScope(
@@ -63,6 +90,33 @@ MEMBERSHIP: Final = CoreScope(
     counts={"configure": 1},
 )
 
+MEMBERSHIP_TWICE: Final = replace(
+    MEMBERSHIP,
+    name="membership-twice",
+    about="{1 2 3} becomes {1 4}, and {1 2 3} again, by one leader.",
+    terms=1,
+    targets=(Configuration((1, 4)), Configuration((1, 2, 3))),
+    counts={"configure": 2},
+)
+
+MEMBERSHIP_BEHIND_AN_ENTRY: Final = replace(
+    MEMBERSHIP,
+    name="membership-behind-an-entry",
+    about="As membership, by leader 1, with an entry under way before the change, which may be committed without it.",
+    opening=(*_led(), (1, Action("propose", b"before"))),
+    keeps_opening_messages=True,
+    only={"campaign": (2,), "configure": (1,)},
+)
+
+MEMBERSHIP_TWO_LEADERS: Final = replace(
+    MEMBERSHIP,
+    name="membership-two-leaders",
+    about="Leader 1 begins a change, leader 2 the same or another; what the first began may be truncated.",
+    targets=(Configuration((1, 4)), Configuration((2, 4))),
+    counts={"configure": 2},
+    only={"campaign": (2,)},
+)
+
 SNAPSHOT: Final = CoreScope(
     name="snapshot",
     about="Member 3 lags, the leader's log no longer reaches it, a snapshot goes there; a crash, and another leader.",
@@ -74,6 +128,24 @@ SNAPSHOT: Final = CoreScope(
     terms=2,
     counts={"snapshot": 1, "restart": 1, "beat": 1},
     only={"snapshot": (1,), "restart": (3,), "campaign": (1, 2)},
+)
+
+LATE_SNAPSHOT: Final = CoreScope(
+    name="late-snapshot",
+    about="A snapshot goes to a member that meanwhile gets, and acknowledges, its last entry and one more by appends.",
+    opening=(
+        *_led(),
+        (1, Action("propose", b"in the snapshot")),
+        (1, Action("propose", b"after it")),
+        (2, Action("hear", 1)),  # the first of the two appends
+        (1, Action("hear", 2)),
+        (1, Action("snapshot")),
+    ),
+    keeps_opening_messages=True,
+    terms=2,
+    slow_disks=False,
+    counts={"beat": 1},
+    only={"beat": (1,), "campaign": (2,)},
 )
 
 READ_INDEX: Final = CoreScope(
@@ -96,7 +168,34 @@ RECOVERING: Final = CoreScope(
     counts={"lose": 1, "beat": 1},
     only={"lose": (2,), "campaign": (3,)},
 )
-CORE_SCOPES: Final = (CRASH, ELECTION, PRE_VOTE, FIGURE_8, MEMBERSHIP, SNAPSHOT, READ_INDEX, RECOVERING)
+
+RECOVERING_VOTES: Final = CoreScope(
+    name="recovering-votes",
+    about="A member that is one of the two that have a committed entry loses its disk; anybody campaigns.",
+    opening=(*_led(), (1, Action("propose", b"while 3 is away")), (0, Action("settle", (1, 2)))),
+    terms=2,
+    counts={"lose": 1},
+    only={"lose": (2,)},
+)
+
+CORE_SCOPES: Final = (
+    CRASH,
+    ELECTION,
+    PRE_VOTE,
+    STALE_PRE_VOTES,
+    SOLE,
+    FIGURE_8,
+    SHORT_APPEND,
+    MEMBERSHIP,
+    MEMBERSHIP_TWICE,
+    MEMBERSHIP_BEHIND_AN_ENTRY,
+    MEMBERSHIP_TWO_LEADERS,
+    SNAPSHOT,
+    LATE_SNAPSHOT,
+    READ_INDEX,
+    RECOVERING,
+    RECOVERING_VOTES,
+)
 
 LEASES: Final = LeaseScope(
     name="leases",
@@ -135,7 +234,15 @@ LARGE_SCOPES: Final[dict[str, CoreScope | LeaseScope]] = {
         replace(SNAPSHOT, name="snapshot-beats", beats=True, only={"snapshot": (1,), "restart": (1, 3)}),
         replace(READ_INDEX, name="read-index-twice", counts={"read": 2, "propose": 1, "beat": 1}, only={}),
         replace(RECOVERING, name="recovering-anybody", counts={"lose": 1, "propose": 1, "beat": 2}, only={}),
+        replace(STALE_PRE_VOTES, name="stale-pre-votes-anybody", only={}),
+        replace(SHORT_APPEND, name="short-append-anybody", beats=True, counts={}, only={}),
+        replace(MEMBERSHIP_TWO_LEADERS, name="membership-three-terms", terms=3, only={"campaign": (1, 2)}),
+        replace(LATE_SNAPSHOT, name="late-snapshot-crash", counts={"beat": 1, "restart": 1}),
+        replace(RECOVERING_VOTES, name="recovering-votes-beats", beats=True),
         replace(LEASES, name="leases-long", terms=2, moments=3),
     )
 }
-"""For as long as there is time: these may need hours and many gigabytes."""
+"""For as long as there is time: most would need hours and many gigabytes to be complete."""
+
+LARGE_LIMIT: Final = 2_000_000
+"""States of a large scope when nothing else is asked for: about a gigabyte, and some minutes."""
