@@ -12,10 +12,12 @@ No protocol keeps what every disk has lost. coord promises (``coord/raft/recover
 
 from typing import TYPE_CHECKING
 
-from coord.jepsen_like.sim.invariants import is_quorum
-from coord.raft.types import Configuration
+from coord.jepsen_like.sim.ghost import is_quorum
+from coord.raft.configuration import decode_configuration
+from coord.raft.types import ENTRY_CONFIGURATION, Configuration
 
 if TYPE_CHECKING:
+    from coord.jepsen_like.sim.life import Life
     from coord.jepsen_like.sim.simulation import Simulation
 
 
@@ -24,8 +26,10 @@ class Budget:
         self._sim = sim
         self.unsound: dict[int, None] = {}
         """Members that may have promised what they do not hold."""
-        self._known: dict[int, Configuration] = dict.fromkeys(sim.members, sim.world.configuration)
-        """By member: the configuration that it last went by."""
+        self._known: dict[int, list[Configuration]] = {
+            number: [sim.world.configuration] for number in sim.members
+        }
+        """By member: the configuration that it goes by; of one that died, all that it may wake up with."""
 
     def may_damage(self, number: int) -> bool:
         """Whether the sound remain a majority everywhere without member ``number``."""
@@ -42,11 +46,23 @@ class Budget:
         for number in self._sim.members:
             life = self._sim.member(number).life
             if life is not None and life.replica is not None:
-                self._known[number] = life.replica.state.raft.configuration
-        return list(self._known.values())
+                self._known[number] = [life.replica.state.raft.configuration]
+        return [each for known in self._known.values() for each in known]
+
+    def died(self, life: "Life") -> None:
+        """What is committed there stays; of what is not, any first part may be on its disk."""
+        if life.replica is None:
+            return
+        number, raft = life.member.number, life.replica.state.raft
+        tail = self._sim.ghosts.members[number].held[raft.commit_index :]
+        self._known[number] = [
+            raft.configuration_at(raft.commit_index),
+            *[decode_configuration(each.data) for each in tail if each.kind == ENTRY_CONFIGURATION],
+        ]
 
     def damaged(self, number: int) -> None:
         self.unsound[number] = None
+        self._sim.member(number).harmed = True
 
     def opened(self, number: int, recovering: bool) -> None:
         """A folder was read: is anything missing?"""
@@ -59,7 +75,9 @@ class Budget:
         """An empty folder became one of the cluster."""
         self._sim.member(number).wiped = False
         if recovering:
-            self.unsound[number] = None
+            self.damaged(
+                number
+            )  # or so it must assume: it died before it had a cluster, and the others went on
         else:
             self.unsound.pop(number, None)
 

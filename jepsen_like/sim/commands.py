@@ -15,6 +15,7 @@ from coord.jepsen_like.sim.batch import Outcome, Totals, run_many
 from coord.jepsen_like.sim.marks import missing
 from coord.jepsen_like.sim.run import Verdict, simulate
 from coord.jepsen_like.sim.shrink import shrink
+from coord.jepsen_like.sim.totals import add_to_totals, read_totals, version
 from coord.jepsen_like.sim.world import World, differences, draw, override
 
 PROGRESS_S: Final = 10.0
@@ -42,6 +43,9 @@ def sim(
     ] = None,
     shrinking: Annotated[bool, typer.Option("--shrink", help="With --seed: make what fails small.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    totals: Annotated[
+        Path | None, typer.Option(help="Without --seed: add up what was simulated in this JSON file.")
+    ] = None,
 ) -> None:
     """Simulate clusters under faults. Ends with 1 if a promise was broken."""
     changes = _settings(settings or [])
@@ -53,7 +57,7 @@ def sim(
         if not seeds and not minutes:
             numbers = range(first, first + 100)
         end_s = time.monotonic() + minutes * 60 if minutes else float("inf")
-        ok = _many(numbers, changes, jobs, end_s, as_json)
+        ok = _many(numbers, changes, jobs, end_s, as_json, _readable(totals))
     raise typer.Exit(0 if ok else 1)
 
 
@@ -72,16 +76,37 @@ def _settings(texts: list[str]) -> dict[str, str]:
     return changes
 
 
-def _many(numbers: Iterable[int], changes: dict[str, str], jobs: int, end_s: float, as_json: bool) -> bool:
+def _readable(file: Path | None) -> Path | None:
+    """``file``, once it is known that totals can be added to it: now, rather than after an hour of work."""
+    try:
+        if file is not None:
+            read_totals(file)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--totals") from error
+    return file
+
+
+def _many(
+    numbers: Iterable[int],
+    changes: dict[str, str],
+    jobs: int,
+    end_s: float,
+    as_json: bool,
+    file: Path | None,
+) -> bool:
     totals = Totals()
     told_s = time.monotonic()
-    for outcome in run_many(numbers, changes, jobs, end_s):
-        totals.add(outcome)
-        if not outcome.ok:
-            _tell_failure(outcome, changes)
-        if time.monotonic() - told_s >= PROGRESS_S:
-            told_s = time.monotonic()
-            typer.echo(_summary(totals), err=True)
+    try:
+        for outcome in run_many(numbers, changes, jobs, end_s):
+            totals.add(outcome)
+            if not outcome.ok:
+                _tell_failure(outcome, changes)
+            if time.monotonic() - told_s >= PROGRESS_S:
+                told_s = time.monotonic()
+                typer.echo(_summary(totals), err=True)
+    finally:  # also of a run that somebody ends by hand
+        if file is not None and totals.seeds:
+            add_to_totals(file, totals, version(), lambda outcome: replay_line(outcome.seed, changes))
     if as_json:
         typer.echo(json.dumps(totals.row()))
     else:

@@ -165,12 +165,13 @@ class SimDisk:
         self.cut_after = 0
         self.lie = None
         names = dict(self._durable_names)
-        style = dice.choice(("none", "all", "prefix", "any"))
+        style = dice.choice(("none", "all", "prefix", "any", "any", "any"))
         kept = dice.randint(0, len(self._pending_names))
+        lost = dice.choice((0.2, 0.5, 0.8))
         for position, (name, gone, node) in enumerate(self._pending_names):
             if style == "none" or (style == "prefix" and position >= kept):
                 break
-            if style == "any" and dice.random() < 0.5:
+            if style == "any" and dice.random() < lost:
                 continue
             names.pop(gone, None)
             if node is None:

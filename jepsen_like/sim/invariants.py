@@ -7,61 +7,22 @@ right, majorities included. Each check has the name of the property that it guar
 from typing import TYPE_CHECKING, Any, Final
 
 from coord.disk.storage import Recovered
+from coord.jepsen_like.sim.ghost import Ghost, is_quorum
 from coord.jepsen_like.sim.oracle import Oracle
 from coord.raft.configuration import decode_configuration
 from coord.raft.messages import AppendReply, PreVoteReply, TimeoutNow, Vote, VoteReply
 from coord.raft.roles import Role
-from coord.raft.types import ENTRY_CONFIGURATION, Configuration, Entry, HardState, Persist, SnapshotMeta
+from coord.raft.types import ENTRY_CONFIGURATION, Entry, HardState, Persist, SnapshotMeta
 from coord.replica.inputs import Outputs
+from coord.wire.peer_frames import ReadGranted, ReadRequest
 
 if TYPE_CHECKING:
     from coord.jepsen_like.sim.life import Life
     from coord.jepsen_like.sim.member import Member
     from coord.jepsen_like.sim.simulation import Simulation
 
-LOOKED_AT: Final = (Vote, VoteReply, AppendReply, PreVoteReply, TimeoutNow)
-"""What may be said only once something is on the disk, and what is rarely said."""
-
-
-def majority_of(members: tuple[int, ...], agreeing: dict[int, None]) -> bool:
-    return 2 * len([each for each in members if each in agreeing]) > len(members)
-
-
-def is_quorum(configuration: Configuration, agreeing: dict[int, None]) -> bool:
-    """A majority of the voters, in joint consensus also of the outgoing ones."""
-    if configuration.outgoing and not majority_of(configuration.outgoing, agreeing):
-        return False
-    return majority_of(configuration.voters, agreeing)
-
-
-class Ghost:
-    """What the observer knows of one member."""
-
-    __slots__ = (
-        "commit_index",
-        "durable",
-        "durable_state",
-        "ever",
-        "held",
-        "installed_index",
-        "leads",
-        "replica_term",
-    )
-
-    def __init__(self) -> None:
-        self.held: list[Entry] = []
-        """Its log from index 1 on, as it handed it to its disk."""
-        self.durable: list[Entry] = []
-        """As it is on its disk, synced."""
-        self.durable_state = HardState(0, 0)
-        self.ever: dict[tuple[int, int], None] = {}
-        """``(index, term)`` of all that it ever had on its disk: what its acknowledgements may rest on, even if the
-        disk was lost since."""
-        self.installed_index = 0
-        """Of the newest snapshot of a leader that it ever had on its disk."""
-        self.commit_index = 0
-        self.replica_term = 0
-        self.leads = False
+LOOKED_AT: Final = (Vote, VoteReply, AppendReply, PreVoteReply, TimeoutNow, ReadRequest, ReadGranted)
+"""What may be said only once something is so, and what is rarely said."""
 
 
 class Ghosts:
@@ -73,6 +34,8 @@ class Ghosts:
         self.commit_terms: list[int] = []
         """The term in which each was first seen committed."""
         self.leader_of_term: dict[int, int] = {}
+        self.campaigns: dict[tuple[int, int], tuple[int, int]] = {}
+        """``(term, candidate)``: the last term and the last index of its log, as it told them."""
         self.oracle = Oracle(sim)
 
     def _check(self, holds: bool, promise: str, what: str, *facts: Any) -> bool:
@@ -87,7 +50,12 @@ class Ghosts:
         """``batch`` is written and synced at member ``number``."""
         ghost = self.members[number]
         if batch.hard_state is not None:
-            ghost.durable_state = batch.hard_state
+            known, state = ghost.durable_state, batch.hard_state
+            self._check(
+                state.term > known.term or (state.term == known.term and known.vote in (0, state.vote)),
+                "election safety", "a member has one vote in a term, for ever", number, known, state,
+            )  # fmt: skip
+            ghost.durable_state = state
         if batch.entries:
             del ghost.durable[batch.entries[0].index - 1 :]
             self._check(
@@ -140,6 +108,13 @@ class Ghosts:
                 member.number, len(sure), len(found), recovered.notes,
             )  # fmt: skip
         else:
+            self._check(
+                member.harmed,
+                "durability",
+                "damage is told where there is some",
+                member.number,
+                recovered.damage,
+            )
             self._sim.mark("damage_told")
         member.in_flight = []
         ghost.durable = list(log)
@@ -147,6 +122,7 @@ class Ghosts:
         ghost.durable_state = state
         ghost.commit_index = min(index, len(self.committed))
         ghost.leads = False
+        ghost.reads_asked.clear()
         for each in log:
             ghost.ever[(each.index, each.term)] = None
         self._sim.budget.opened(member.number, recovered.damage is not None)
@@ -182,6 +158,11 @@ class Ghosts:
                     first == len(ghost.held) + 1, "log", "a log has no holes", number, first, len(ghost.held)
                 )
                 ghost.held += batch.entries
+            if batch.hard_state is not None and batch.hard_state.vote not in (0, number):
+                # Once the term has a leader, its entries may stand in the log that were not there at the vote.
+                if raft.leader == 0 and batch.hard_state != ghost.voted:
+                    self._voted(number, ghost, batch.hard_state)
+                ghost.voted = batch.hard_state
         if raft.term != ghost.replica_term:
             self._check(
                 raft.term > ghost.replica_term,
@@ -193,6 +174,7 @@ class Ghosts:
             )
             ghost.replica_term = raft.term
         leads = raft.role is Role.LEADER
+        led_before = leads and ghost.leads and self.leader_of_term.get(raft.term) == number
         if leads != ghost.leads or (leads and self.leader_of_term.get(raft.term) != number):
             ghost.leads = leads
             self._leadership(life, ghost, leads)
@@ -203,7 +185,22 @@ class Ghosts:
         applied = commit - ghost.commit_index
         if applied:
             self._commits(life, ghost, commit)
+            if led_before and not self._sim.violations:
+                # By counting, a leader commits entries of its own term, and with them what is before (figure 3.7).
+                term = ghost.held[commit - 1].term
+                self._check(
+                    term == raft.term, "commit", "a leader commits by an entry of its own term",
+                    number, commit, term, raft.term,
+                )  # fmt: skip
         return applied
+
+    def _voted(self, number: int, ghost: Ghost, state: HardState) -> None:
+        mine = (ghost.held[-1].term, ghost.held[-1].index) if ghost.held else (0, 0)
+        theirs = self.campaigns.get((state.term, state.vote), (0, 0))
+        self._check(
+            theirs >= mine, "leader completeness", "a vote goes to a log that is up to date",
+            number, state, mine, theirs,
+        )  # fmt: skip
 
     def _leadership(self, life: "Life", ghost: Ghost, leads: bool) -> None:
         assert life.replica is not None
@@ -228,6 +225,7 @@ class Ghosts:
         if type(message) is Vote:
             holds = state == (message.term, number) or state.term > message.term
             self._check(holds, "durability", "a candidate's own vote is on disk", number, state, message)
+            self.campaigns[(message.term, number)] = (message.last_term, message.last_index)
         elif type(message) is VoteReply:
             if message.granted:
                 holds = state == (message.term, to) or state.term > message.term
@@ -240,6 +238,15 @@ class Ghosts:
                 self._sim.mark("pre_vote_refused")
         elif type(message) is TimeoutNow:
             self._sim.mark("transferred")
+        elif type(message) is ReadRequest:
+            ghost.reads_asked[message.read] = len(self.committed)
+        elif type(message) is ReadGranted:
+            asked_at = self.members[to].reads_asked.get(message.read, 0)
+            self._check(
+                message.index >= asked_at,
+                "reads", "a read is granted at no less than what was committed when it was asked for",
+                number, to, message, asked_at,
+            )  # fmt: skip
         else:
             index, durable = message.match_index, ghost.durable
             holds = state.term >= message.term and index <= len(durable)

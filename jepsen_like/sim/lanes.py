@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 Work = Callable[[], list[Input]]
 """Does a job, in one go; what the replica is told of it."""
 
-PART_OPERATIONS: Final = 6
-"""A job that is cut short gets so far at most; the longest (a new segment, the identity) take somewhat more."""
+PART_OPERATIONS: Final = (3, 6, 12)
+"""A job that is cut short gets so far at most: through a batch, a snapshot's end, a new segment with the identity."""
 
 
 class Job(NamedTuple):
@@ -93,7 +93,7 @@ class Lane:
         dice, disk = self.life.member.dice, self.life.member.disk
         if job is None or dice.random() < 0.3:
             return
-        disk.cut_after = dice.randint(1, PART_OPERATIONS)
+        disk.cut_after = dice.randint(1, dice.choice(PART_OPERATIONS))
         try:
             job.work()
         except (CutShort, StorageError):

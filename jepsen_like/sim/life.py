@@ -5,6 +5,7 @@ runs; the next step takes them all; one tick stands for all that were missed).
 """
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from coord.disk.errors import DamagedFolder, StorageError
@@ -17,7 +18,17 @@ from coord.jepsen_like.sim.trace import STEP
 from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
 from coord.raft.types import SnapshotMeta
 from coord.replica.formation import Formation
-from coord.replica.inputs import Backlog, FromPeer, Input, Outputs, PeerLost, Tick
+from coord.replica.inputs import (
+    Backlog,
+    ClientConnected,
+    ClientLost,
+    FromClient,
+    FromPeer,
+    Input,
+    Outputs,
+    PeerLost,
+    Tick,
+)
 from coord.replica.replica import Replica
 from coord.replica.state import Who
 from coord.store.snapshot import StoreLoader
@@ -53,6 +64,8 @@ class Life:
         self.cluster = b""
         self._boot = member.dice.getrandbits(40)
         self._inbox: list[Input] = []
+        self._piece = 0
+        """What waits is taken so many at a time; 0: all at once."""
         self._step_due = False
         self._tick_due = False
         self._busy_until_ns = 0
@@ -238,6 +251,10 @@ class Life:
         if not self.alive or not self.paused:
             return
         self.paused = False
+        # Who wakes up reads one socket after another, and steps between: of what waited, some is taken long before the
+        # rest, though all was there. Order holds within each connection, and not between them.
+        self._inbox = shuffled_by_source(self._inbox, self.member.dice)
+        self._piece = self.member.dice.choice((0, 1, 3))
         due, self.when_resumed = self.when_resumed, []
         for handler, given in due:
             if self.alive:
@@ -250,7 +267,7 @@ class Life:
         replica, sim = self.replica, self.sim
         if not self.alive or self.paused or replica is None:
             return
-        inputs, self._inbox = self._inbox, []
+        inputs = self._take_inbox()
         now_ns, clocks = sim.agenda.now_ns, self.member.clocks
         self._busy_until_ns = now_ns + (sim.world.step_us + self.slow_us) * MICROSECOND_NS
         if self._tick_due:
@@ -264,6 +281,19 @@ class Life:
         self._do(outputs)
         if self.alive:
             sim.triggers.after_step(self, outputs)
+        if self._inbox and not self._step_due:
+            self._wake()
+
+    def _take_inbox(self) -> list[Input]:
+        """What this step is given."""
+        inbox = self._inbox
+        if len(inbox) <= self._piece:
+            self._piece = 0
+        if not self._piece:
+            self._inbox = []
+            return inbox
+        self._inbox = inbox[self._piece :]
+        return inbox[: self._piece]
 
     # --- what a step asks for ---------------------------------------------------------------------------------------
 
@@ -318,6 +348,21 @@ class Life:
     @property
     def inbox_size(self) -> int:
         return len(self._inbox)
+
+
+def shuffled_by_source(inputs: list[Input], dice: Random) -> list[Input]:
+    """One source (a connection, a peer, the disk) after another, each with its inputs in their order."""
+    by_source: dict[tuple[str, int], list[Input]] = {}
+    for each in inputs:
+        source = ("disk", 0)
+        if isinstance(each, FromPeer | PeerLost):
+            source = ("peer", each.peer)
+        elif isinstance(each, ClientConnected | FromClient | ClientLost | Backlog):
+            source = ("client", each.connection)
+        by_source.setdefault(source, []).append(each)
+    sources = list(by_source.values())
+    dice.shuffle(sources)
+    return [each for source in sources for each in source]
 
 
 def _load(storage: Storage, snapshot: SnapshotMeta, limits: MemberLimits) -> Store | None:

@@ -79,7 +79,7 @@ def heal_members(sim: Simulation, members: list[int]) -> None:
         member = sim.member(number)
         member.held_down = member.slow_disk = False
         member.quick_deaths = 0
-        member.disk.failing_syncs = 0
+        member.disk.failing_syncs = member.disk.cut_after = 0
         member.disk.capacity_bytes = UNLIMITED
         member.disk.longest_write = 0
         sim.clients.cut_off.pop(number, None)

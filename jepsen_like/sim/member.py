@@ -13,6 +13,8 @@ class Member:
         "clocks",
         "dice",
         "disk",
+        "falls_with_power",
+        "harmed",
         "held_down",
         "in_flight",
         "life",
@@ -39,6 +41,10 @@ class Member:
         """What the last life had given to its disk and not seen synced: any first part of it may be there."""
         self.power_was_cut = False
         """With the last death."""
+        self.falls_with_power = False
+        """Should its process end in the middle of a disk operation, that was the power."""
+        self.harmed = False
+        """Its disk was damaged or replaced at some time: it may find damage."""
         self.quick_deaths = 0
         """So many of its next lives are short."""
         self.slow_disk = False

@@ -54,34 +54,40 @@ class Nemesis:
         self._actions[kind]()
         self._plan()
 
-    def strike(self, action: str, life: "Life") -> None:
-        """A trigger's: do ``action`` to one life."""
+    def strike(self, action: str, life: "Life", event: str) -> None:
+        """A trigger's: do ``action`` to one life, for ``event`` has happened to it."""
         sim = self._sim
         if not life.alive or not sim.triggers.armed:
             return
         number = life.member.number
-        if action == "kill":
-            self._die(life, False, "triggered")
-        elif action == "power_cut":
-            self._die(life, True, "triggered")
+        if action in ("kill", "power_cut"):
+            self._die(life, action == "power_cut", event)
         elif action == "pause":
-            self._pause_life(life)
+            self._pause_life(life, event)
         elif action == "cut":
             pairs = [
                 pair for each in sim.members if each != number for pair in ((each, number), (number, each))
             ]
-            self._cut_pairs(pairs, f"cut {number} off")
+            self._cut_pairs(pairs, f"cut {number} off, {event}")
         elif action == "drop_reply":
+            self.tell(action, number, event)
             sim.clients.drop_next[number] = None
         elif action == "drop_frame":
+            self.tell(action, number, event)
             sim.network.drop_next[number] = None
         elif action == "break_links":
+            self.tell(action, number, event)
             for link in sim.network.links.values():
                 if number in (link.sender, link.receiver):
                     sim.network.break_link(link)
         else:
+            self.tell(action, number, event)
             for wire in list(life.wires.values()):
                 sim.clients.break_wire(wire, self._dice.random() < 0.5)
+
+    def tell(self, fault: str, number: int, event: str) -> None:
+        """What a trigger does to member ``number``, now."""
+        self._tell(fault, "once", (number,), f"at {event}")
 
     # --- for all ----------------------------------------------------------------------------------------------------
 
@@ -135,13 +141,15 @@ class Nemesis:
     def _pause(self) -> None:
         life = self._life()
         if life is not None:
-            self._pause_life(life)
+            self._pause_life(life, "SIGSTOP")
 
-    def _pause_life(self, life: "Life") -> None:
+    def _pause_life(self, life: "Life", what: str) -> None:
         if not life.paused:
-            self._tell("pause", "begin", (life.member.number,), "SIGSTOP")
+            self._tell("pause", "begin", (life.member.number,), what)
             life.pause()
-            self._sim.agenda.after(self._long_ns(), self._resume, life)
+            pause_ms = self._sim.world.pause_ms
+            pause_ns = self._dice.randint(pause_ms // 2, pause_ms) * MS_NS if pause_ms else self._long_ns()
+            self._sim.agenda.after(pause_ns, self._resume, life)
 
     def _resume(self, life: "Life") -> None:
         if life.alive and life.paused:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from coord.jepsen_like.sim.life import Life
     from coord.jepsen_like.sim.simulation import Simulation
 
-DIGEST_EVERY: Final = 64
-"""Entries."""
+DIGEST_EVERY: Final = 128
+"""Entries: it is of everything, so it costs more than all the entries between."""
 
 Look = tuple[int, ...]
 

@@ -60,6 +60,8 @@ class Simulation:
 
         def on_operation(operation: str, name: str, data: bytes) -> None:
             trace.note(agenda.now_ns, DISK, number, len(operation), name.encode() + data)
+            if self.triggers.on_disks:
+                self.triggers.on_disk(operation, self._members[number])
 
         disk = SimDisk(f"/member-{number}", self.dice(f"disk {number}"), on_operation)
         dice = self.dice(f"member {number}")
@@ -135,9 +137,11 @@ class Simulation:
         member = life.member
         if not life.alive:
             return
+        self.budget.died(life)
         life.end()
         member.in_flight += life.in_flight  # until a folder is opened again
         member.life = None
+        member.falls_with_power = False
         member.power_was_cut = power
         if power:
             member.disk.power_cut()
@@ -153,7 +157,7 @@ class Simulation:
         """The process ended itself."""
         self.mark(f"died: {why}")
         member = life.member
-        self.end_life(life, False)
+        self.end_life(life, member.falls_with_power)
         if needs_operator:
             if member.number not in self.budget.unsound:
                 self.broken("durability", f"member {member.number} cannot be opened, and nothing damaged it")

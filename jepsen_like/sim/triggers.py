@@ -8,24 +8,32 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from coord.jepsen_like.sim.agenda import MS_NS
-from coord.raft.messages import Append, SnapshotSection, TimeoutNow, Vote
+from coord.raft.messages import Append, Heartbeat, SnapshotSection, TimeoutNow, Vote
 from coord.replica.inputs import Outputs
-from coord.wire.peer_frames import Forward, ReadGranted
+from coord.wire.peer_frames import Forward, ReadGranted, ReadRequest
 
 if TYPE_CHECKING:
     from coord.jepsen_like.sim.life import Life
+    from coord.jepsen_like.sim.member import Member
     from coord.jepsen_like.sim.simulation import Simulation
 
 Trigger = tuple[str, str, float]
 """``(event, action, probability)``."""
 
 EVENTS: Final = (
-    "started", "vote_asked", "vote_granted", "election_won", "leader_ended", "append_sent", "forwarded", "read_granted",
+    "started", "vote_asked", "vote_granted", "election_won", "leader_ended", "append_sent", "forwarded", "read_asked",
+    "read_granted", "beat_sent",
     "committed", "sync_begun", "sync_done", "snapshot_begun", "section_save_done", "snapshot_rename_begun",
     "snapshot_rename_done", "section_sent", "install_begun", "log_reset_begun", "log_reset_done", "snapshot_installed",
-    "trim_begun", "end_recovering_begun", "end_recovering_done", "expiry_proposed", "session_opened", "session_ended",
-    "replied", "forming", "transfer_begun",
+    "trim_begun", "trim_done", "end_recovering_begun", "end_recovering_done", "expiry_proposed", "session_opened",
+    "session_ended", "replied", "forming", "transfer_begun",
 )  # fmt: skip
+DISK_EVENTS: Final = tuple(
+    f"disk_{operation}"
+    for operation in ("create", "write", "sync", "truncate", "rename", "remove", "sync_directory")
+)
+"""Right after one operation of a disk, and before the next but one or two: only deaths can come so quickly."""
+OPERATIONS_LEFT: Final = 4
 ACTIONS: Final = (
     "kill",
     "power_cut",
@@ -39,33 +47,24 @@ ACTIONS: Final = (
 
 _SENT: Final = {
     Vote: "vote_asked", Append: "append_sent", Forward: "forwarded", ReadGranted: "read_granted",
+    ReadRequest: "read_asked", Heartbeat: "beat_sent",
     SnapshotSection: "section_sent", TimeoutNow: "transfer_begun",
 }  # fmt: skip
 
-
-CHURNS: Final[tuple[tuple[Trigger, ...], ...]] = (
-    # Voters die over their votes: a forgotten one is given twice.
-    (("vote_granted", "kill", 0.5), ("append_sent", "kill", 0.4)),
-    # Leaders die as they begin: entries of several terms that nobody has committed (figure 3.7).
-    (("election_won", "kill", 0.4), ("append_sent", "kill", 0.3), ("committed", "pause", 0.05)),
-    # Leaders are left alone with what they have just appended: logs that differ, the longer ones older.
-    (("append_sent", "cut", 0.3), ("committed", "kill", 0.2)),
-    (("append_sent", "pause", 0.3), ("committed", "power_cut", 0.1)),
-)
-"""Pairs that make one election follow another; see ``world.churning``."""
+_SEEN_IN_STATE: Final = ("replied", "expiry_proposed", "committed", "session_opened", "session_ended")
 
 
 def draw_triggers(dice: Random) -> tuple[Trigger, ...]:
     """A few; often none."""
     count = dice.choice((0, 1, 2, 4, 6))
-    return tuple(
-        (
-            dice.choice(EVENTS),
-            dice.choice((*ACTIONS, "kill", "power_cut", "pause")),
-            dice.choice((0.02, 0.1, 0.4)),
-        )
-        for _ in range(count)
-    )
+    triggers = []
+    for _ in range(count):
+        event = dice.choice((*EVENTS, *DISK_EVENTS))
+        action = dice.choice((*ACTIONS, "kill", "power_cut", "pause"))
+        if event in DISK_EVENTS and action != "kill":
+            action = "power_cut"
+        triggers.append((event, action, dice.choice((0.02, 0.1, 0.4))))
+    return tuple(triggers)
 
 
 class Triggers:
@@ -76,7 +75,9 @@ class Triggers:
         for event, action, probability in sim.world.triggers:
             self._by_event.setdefault(event, []).append((action, probability))
         self._sent = {kind: name for kind, name in _SENT.items() if name in self._by_event}
+        self._seen_in_state = any(event in self._by_event for event in _SEEN_IN_STATE)
         self.armed = False
+        self.on_disks = any(event in self._by_event for event in DISK_EVENTS)
         self._expire_index: dict[int, int] = {}
         self._next_session: dict[int, int] = {}
         self._sessions: dict[int, int] = {}
@@ -98,9 +99,25 @@ class Triggers:
                 # Not for ever: a cluster that is struck at each append does nothing that could be checked.
                 quiet_ns = self._dice.randint(10, 1_000) * MS_NS
                 self._quiet_until_ns[event] = sim.agenda.now_ns + quiet_ns
-                sim.fault_counts[f"{action} at {event}"] += 1
                 # After the present handler has come to its end: what a step put out has left.
-                sim.agenda.after(0, sim.nemesis.strike, action, life)
+                sim.agenda.after(0, sim.nemesis.strike, action, life, event)
+                return
+
+    def on_disk(self, operation: str, member: "Member") -> None:
+        """``operation`` has just happened to ``member``'s disk, in the middle of a job."""
+        found = self._by_event.get(f"disk_{operation}")
+        sim, disk = self._sim, member.disk
+        if found is None or not self.armed or disk.cut_after or member.life is None or not member.life.alive:
+            return
+        now_ns = sim.agenda.now_ns
+        if now_ns < self._quiet_until_ns.get("disk", 0):
+            return
+        for action, probability in found:
+            if self._dice.random() < probability:
+                self._quiet_until_ns["disk"] = now_ns + self._dice.randint(10, 1_000) * MS_NS
+                disk.cut_after = self._dice.randint(1, OPERATIONS_LEFT)
+                member.falls_with_power = action == "power_cut"
+                sim.nemesis.tell("power_cut" if member.falls_with_power else "kill", member.number, operation)
                 return
 
     def cut_short_here(self, event: str, life: "Life") -> bool:
@@ -119,8 +136,14 @@ class Triggers:
                 if name is not None:
                     self.happened(name, life)
                     break
+        if self._seen_in_state:
+            self._look_at(number, life, outputs)
+
+    def _look_at(self, number: int, life: "Life", outputs: Outputs) -> None:
+        assert life.replica is not None
         state = life.replica.state
-        if any(output.answered for output in outputs.clients):
+        wanted = self._by_event
+        if "replied" in wanted and any(output.answered for output in outputs.clients):
             self.happened("replied", life)
         if state.expire_index != self._expire_index.get(number, 0):
             self._expire_index[number] = state.expire_index

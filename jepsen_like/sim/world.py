@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
-from coord.jepsen_like.sim.triggers import CHURNS, Trigger, draw_triggers
+from coord.jepsen_like.sim.kinds import narrowed
+from coord.jepsen_like.sim.triggers import Trigger, draw_triggers
 from coord.jepsen_like.workloads import WORKLOADS
 from coord.limits import KIB, MIB, MemberLimits, StoreLimits
 from coord.raft.settings import RaftSettings
@@ -90,6 +91,8 @@ class World:
     faults: tuple[tuple[str, float], ...] = ()
     """``(kind, weight)``; see nemesis.py."""
     triggers: tuple[Trigger, ...] = ()
+    pause_ms: int = 0
+    """A process that is paused goes on within so long, not before half of it; 0: from a moment to some elections."""
     down_ms: int = 2_000
     """A member that died starts again within so long."""
     permanent: float = 0.0
@@ -171,7 +174,7 @@ def draw(seed: int) -> World:
     """The world of ``seed``."""
     dice = Random(f"world {seed}")
     pick = dice.choice
-    tick_ms = pick((20, 50, 50, 100))
+    tick_ms = pick((20, 50, 50, 100, 100))
     election_ticks = pick((3, 5, 10, 10, 15))
     think_ms, safety_ms = pick(((30, 3_000), (100, 8_000), (400, 20_000)))
     snapshot_entries = pick((3, 10, 40, 200, 100_000))
@@ -193,12 +196,13 @@ def draw(seed: int) -> World:
         append_bytes=append_bytes,
         inflight_appends=inflight_appends,
         uncommitted_bytes=pick((2_000, MIB)),
-        resend_ticks=50 if narrow else pick((20, 50)),
+        resend_ticks=50 if narrow else pick((5, 20, 50)),
         snapshot_entries=snapshot_entries,
         snapshot_section_bytes=pick((200, 2_000, 128 * KIB)),
         catch_up_bytes=pick((1, 500, 16 * KIB)),
         segment_bytes=pick((1, 4 * KIB, 64 * KIB)) if snapshot_entries < 1_000 else 64 * KIB,
-        history_revisions=pick((5, 50, 100_000, 100_000)),
+        # A snapshot holds the history: after each few entries, a long one would cost more than all the rest.
+        history_revisions=pick((5, 50)) if snapshot_entries == 3 else pick((5, 50, 100_000, 100_000)),
         replay_revisions=pick((1, 4, 512)),
         replies_per_session=pick((8_192, 8_192, 8_192, 16)),
         workload=pick(("mixed", "mixed", "mixed", *WORKLOADS)),
@@ -219,7 +223,7 @@ def draw(seed: int) -> World:
         sync_max_us=pick((1_000, 10_000)),
         slow_syncs=pick((0.0, 0.0, 0.01, 0.1)),
         slow_sync_ms=pick((50, 1_000, 3_000)),
-        step_us=pick((20, 100, 1_000)),
+        step_us=pick((20, 200, 1_000)),
         apply_us=0 if narrow else pick((0, 0, 0, 2_000)),
         drift=pick((0.0, 0.002, 0.0049)),
         fault_every_ms=pick((300, 1_000, 3_000)),
@@ -229,39 +233,4 @@ def draw(seed: int) -> World:
         permanent=pick((0.0, 0.2)),
         faults_from_start=dice.random() < 0.3,
     )
-    return churning(world, dice) if dice.random() < 0.25 else world
-
-
-def churning(world: World, dice: Random) -> World:
-    """``world`` made restless: impatient members, late messages, quick restarts, single entries.
-
-    Here the defences that hide each other elsewhere (batches, pre-votes, a quiet life after an election) have no luck.
-    """
-    pick = dice.choice
-    return replace(
-        world,
-        voters=pick((3, 3, 4, 5)),
-        tick_ms=30,
-        election_ticks=pick((3, 5)),
-        heartbeat_ticks=1,
-        entry_bytes=1,
-        append_bytes=pick((1, 1, MIB)),
-        inflight_appends=8,
-        clients=pick((3, 8)),  # what each waits for is a tail of a log that is cut off
-        think_ms=pick((50, 200)),
-        safety_ms=15_000,
-        session_timeout_ms=5_000,
-        delay_min_us=50,
-        delay_max_us=pick((5_000, 30_000)),
-        spikes=pick((0.02, 0.1)),
-        spike_max_us=100_000,
-        loss=0.0,
-        sync_max_us=pick((1_000, 10_000)),
-        slow_syncs=0.0,
-        apply_us=0,
-        faults=world.faults[:2],
-        fault_every_ms=3_000,
-        triggers=pick(CHURNS),
-        down_ms=pick((10, 100)),
-        faults_from_start=False,
-    )
+    return narrowed(world, dice)

@@ -47,6 +47,51 @@ def test_a_broken_promise_ends_with_1_and_a_line_that_replays_it(monkeypatch: py
     assert "python -m coord.jepsen_like sim --seed 0 --set safety_ms=300" in errors
 
 
+def test_totals_are_added_up_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "new" / "folder" / "totals.json"
+    assert run("--seeds", "2", "--from", "5", "--totals", str(file))[0] == 0
+    first = json.loads(file.read_text())
+    assert (first["runs"], first["seeds"], first["failed"]) == (1, 2, [])
+    assert list(first["seeds_by_version"].values()) == [2]
+    assert first["marks"]["election_won"] > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(quorum, "majority", lambda count: max(1, count // 2))
+        assert run("--seeds", "1", "--totals", str(file))[0] == 1
+    both = json.loads(file.read_text())
+    assert (both["runs"], both["seeds"]) == (2, 3)
+    for name in ("simulated_ms", "operations", "cpu_s"):
+        assert both[name] > first[name]
+    assert both["faults"] == sum(both["faults_by_kind"].values())
+    (failed,) = both["failed"]
+    assert failed["seed"] == 0
+    assert failed["violations"]
+    assert failed["replay"].startswith("python -m coord.jepsen_like sim --seed 0 --set safety_ms=300")
+    assert [each.name for each in file.parent.iterdir()] == [file.name]  # nothing left aside
+
+
+def test_totals_are_kept_when_writing_them_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "totals.json"
+    assert run("--seeds", "1", "--totals", str(file))[0] == 0
+    before = file.read_text()
+
+    def torn(path: Path, text: str, encoding: str) -> None:
+        with path.open("w", encoding=encoding) as torn_file:
+            torn_file.write(text[:10])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", torn)
+    assert run("--seeds", "1", "--totals", str(file))[0] == 1
+    assert file.read_text() == before
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_file_that_holds_no_totals_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "totals.json"
+    file.write_text('{"seeds": 3}')
+    assert run("--seeds", "1", "--totals", str(file))[0] == 2
+    assert file.read_text() == '{"seeds": 3}'
+
+
 def test_a_setting_that_there_is_not_is_refused() -> None:
     done = CliRunner().invoke(app, ["sim", "--seed", "1", "--set", "colour=red"])
     assert done.exit_code == 2

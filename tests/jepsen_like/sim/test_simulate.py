@@ -6,18 +6,27 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from random import Random
+from typing import Any
 
 import pytest
 
 from coord.disk import wal
+from coord.disk.filesystem import File
+from coord.disk.snapshot import SnapshotStore
 from coord.jepsen_like.history import Committed, Digest, Fault, Leader, Operation, of
+from coord.jepsen_like.sim.disk import SimDisk
+from coord.jepsen_like.sim.kinds import ELECTIONS, Narrow, elections, late, pauses, power
+from coord.jepsen_like.sim.life import shuffled_by_source
 from coord.jepsen_like.sim.regressions import Regression, regressions
 from coord.jepsen_like.sim.run import simulate
 from coord.jepsen_like.sim.shrink import shrink
-from coord.jepsen_like.sim.triggers import CHURNS
 from coord.jepsen_like.sim.world import World, draw
-from coord.raft import quorum
+from coord.raft import quorum, replication
+from coord.raft.commitment import commit_to
 from coord.raft.raft import Raft
+from coord.raft.state import RaftState
+from coord.replica.inputs import Backlog, ClientLost, Input, PeerLost, Persisted
 
 SMALL = World(workload="register", clients=2, think_ms=50, safety_ms=2_000, fault_every_ms=300)
 
@@ -121,9 +130,72 @@ def test_a_forgotten_vote_is_found_by_a_death_right_after_it(monkeypatch: pytest
         down_ms=10,
         think_ms=400,
         safety_ms=15_000,
-        triggers=CHURNS[0],
+        triggers=ELECTIONS[0],
     )
     assert broken_promises(world, 10)
+
+
+def test_a_commit_by_an_older_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_counting(state: RaftState) -> bool:
+        index = quorum.greatest_reached(state.configuration, state.acknowledged)
+        if index <= state.commit_index:
+            return False
+        commit_to(state, index)
+        return True
+
+    monkeypatch.setattr(replication, "advance_commit", by_counting)
+    assert "commit" in broken_promises_of(elections, 10)
+
+
+def test_a_snapshot_whose_name_is_not_synced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = SnapshotStore.publish
+
+    def unsynced(self: SnapshotStore, aside: str, file: File, contents: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(SimDisk, "sync_directory", lambda _: None)
+            publish(self, aside, file, contents)
+
+    monkeypatch.setattr(SnapshotStore, "publish", unsynced)
+    assert "durability" in broken_promises_of(power, 40)
+
+
+def broken_promises_of(kind: Narrow, seeds: int) -> Counter[str]:
+    """The same, in worlds of one kind."""
+    for seed in range(seeds):
+        verdict = simulate(seed, kind(draw(seed), Random(seed)))
+        if not verdict.ok:
+            return Counter(violation.promise for violation in verdict.violations)
+    return Counter()
+
+
+@pytest.mark.parametrize("kind", [elections, pauses, late, power])
+def test_worlds_of_each_kind(kind: Narrow) -> None:
+    verdict = simulate(3, replace(kind(draw(3), Random(3)), safety_ms=3_000))
+    assert verdict.ok, verdict.violations
+    assert verdict.operations
+
+
+def test_power_fails_between_operations_of_a_disk() -> None:
+    world = replace(SMALL, snapshot_entries=3, triggers=(("disk_rename", "power_cut", 0.5),))
+    verdict = simulate(2, world)
+    assert verdict.ok, verdict.violations
+    cuts = [fault for fault in of(Fault, verdict.history) if fault.what == "at rename"]
+    assert len(cuts) == verdict.faults["power_cut"] > 0
+    assert verdict.marks["died: in the middle of its work"]
+
+
+def test_what_waited_is_read_one_connection_after_another() -> None:
+    waiting: list[Input] = [
+        PeerLost(2), ClientLost(7), PeerLost(3), Backlog(8, True), Persisted(11), Backlog(8, False), Persisted(12),
+    ]  # fmt: skip
+    orders = set()
+    for seed in range(50):
+        shuffled = shuffled_by_source(waiting, Random(seed))
+        assert sorted(map(repr, shuffled)) == sorted(map(repr, waiting))
+        assert shuffled.index(Backlog(8, True)) + 1 == shuffled.index(Backlog(8, False))
+        assert shuffled.index(Persisted(11)) + 1 == shuffled.index(Persisted(12))
+        orders.add(repr(shuffled))
+    assert len(orders) > 10
 
 
 def test_what_fails_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:

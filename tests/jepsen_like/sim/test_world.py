@@ -2,7 +2,9 @@
 
 import pytest
 
+from coord.jepsen_like.sim.kinds import ELECTIONS, PAUSES, POWER
 from coord.jepsen_like.sim.regressions import regressions
+from coord.jepsen_like.sim.triggers import ACTIONS, DISK_EVENTS, EVENTS, Trigger
 from coord.jepsen_like.sim.world import World, differences, draw, override
 from coord.raft.settings import check_settings
 
@@ -13,7 +15,7 @@ def test_a_seed_draws_the_same_world_always_and_seeds_differ() -> None:
 
 
 def test_every_world_that_is_drawn_can_be() -> None:
-    for seed in range(300):
+    for seed in range(2_000):
         world = draw(seed)
         check_settings(world.replica_settings().raft)
         assert world.configuration.voters
@@ -27,6 +29,8 @@ def test_the_draw_covers_the_corners() -> None:
     assert any(world.learners for world in worlds)
     assert any(world.append_bytes == 1 and world.entry_bytes == 1 for world in worlds)
     assert any(not world.triggers for world in worlds)
+    drawn = {event for world in worlds for event, _, _ in world.triggers}
+    assert drawn >= {"vote_granted", "beat_sent", "disk_rename", "trim_done"}
 
 
 def test_a_world_is_set_from_text_and_printed_as_it_can_be_set() -> None:
@@ -46,3 +50,11 @@ def test_nonsense_is_refused(settings: dict[str, str]) -> None:
 def test_regressions_can_be_read() -> None:
     for regression in regressions():
         assert regression.found
+
+
+@pytest.mark.parametrize("triggers", [*ELECTIONS, *PAUSES, POWER])
+def test_triggers_are_of_events_that_there_are(triggers: tuple[Trigger, ...]) -> None:
+    for event, action, _ in triggers:
+        assert event in (*EVENTS, *DISK_EVENTS)
+        assert action in ACTIONS
+        assert event in EVENTS or action in ("kill", "power_cut")
