@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from coord.api.checks import check
 from coord.raft.types import Persist, SnapshotMeta
 from coord.replica.formation import Formation, Formed
-from coord.replica.inputs import ClientOutput, Input, Tick
+from coord.replica.inputs import ClientOutput, Input, Outputs, Tick
 from coord.replica.replica import Replica
 from coord.server.poller import Poller
 from coord.server.threads import run_thread
@@ -31,10 +31,9 @@ class Clients(Protocol):
     def stop(self) -> None: ...
 
 
-class DiskWork(Protocol):
+class SlowDiskWork(Protocol):
     """What the disk is asked to do; each answer comes back as an input. None of these waits."""
 
-    def persist(self, batch: Persist) -> None: ...
     def load_section(self, peer: int, snapshot_index: int, section: int) -> None: ...
     def store_section(self, meta: SnapshotMeta, section: int, data: bytes, last: bool) -> None: ...
     def begin_snapshot(self, meta: SnapshotMeta) -> None: ...
@@ -42,6 +41,12 @@ class DiskWork(Protocol):
     def end_snapshot(self) -> None: ...
     def trim(self, snapshot_index: int, keep_from_index: int) -> None: ...
     def end_recovering(self) -> None: ...
+
+
+class DiskWork(SlowDiskWork, Protocol):
+    """And the log."""
+
+    def persist(self, batch: Persist) -> None: ...
 
 
 class Driver:
@@ -106,20 +111,7 @@ class Driver:
             clients.send(output)
         if not outputs.persists:
             self._send_messages(peers, outputs.messages)
-        for wanted in outputs.sections_wanted:
-            disk.load_section(*wanted)
-        for received in outputs.sections_received:
-            disk.store_section(*received)
-        if outputs.snapshot_begun is not None:
-            disk.begin_snapshot(outputs.snapshot_begun)
-        for section in outputs.snapshot_sections:
-            disk.add_snapshot_section(section)
-        if outputs.snapshot_ended:
-            disk.end_snapshot()
-        if outputs.trim is not None:
-            disk.trim(*outputs.trim)
-        if outputs.recovered:
-            disk.end_recovering()
+        ask_disk(disk, outputs)
 
     def _send_messages(self, peers: Peers, messages: list[tuple[int, PeerMessage]]) -> None:
         by_peer: dict[int, list[PeerMessage]] = {}
@@ -127,6 +119,24 @@ class Driver:
             by_peer.setdefault(peer, []).append(message)
         for peer, each in by_peer.items():
             peers.send(peer, each)
+
+
+def ask_disk(disk: SlowDiskWork, outputs: Outputs) -> None:
+    """Ask for all that ``outputs`` wants of the disk besides the log. The simulator's members do it likewise."""
+    for wanted in outputs.sections_wanted:
+        disk.load_section(*wanted)
+    for received in outputs.sections_received:
+        disk.store_section(*received)
+    if outputs.snapshot_begun is not None:
+        disk.begin_snapshot(outputs.snapshot_begun)
+    for section in outputs.snapshot_sections:
+        disk.add_snapshot_section(section)
+    if outputs.snapshot_ended:
+        disk.end_snapshot()
+    if outputs.trim is not None:
+        disk.trim(*outputs.trim)
+    if outputs.recovered:
+        disk.end_recovering()
 
 
 async def form(

@@ -78,7 +78,7 @@ class Tree:
         tenth of finding each one's place, which is most of what loading a large snapshot would cost.
         """
         znodes, size = self.znodes, self.data_bytes
-        created = created_ms = 0
+        created_ms = 0
         for row in rows:
             if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
                 raise ValueError("a znode has another number of fields")

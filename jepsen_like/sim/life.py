@@ -31,6 +31,7 @@ from coord.replica.inputs import (
 )
 from coord.replica.replica import Replica
 from coord.replica.state import Who
+from coord.server.driver import ask_disk
 from coord.store.snapshot import StoreLoader
 from coord.store.store import Store
 from coord.wire.framing import FrameBuffer
@@ -309,20 +310,7 @@ class Life:
             wire = self.wires.get(output.connection)
             if wire is not None:
                 self.sim.clients.send_down(wire, output)
-        for wanted in outputs.sections_wanted:
-            tasks.load_section(*wanted)
-        for received in outputs.sections_received:
-            tasks.store_section(*received)
-        if outputs.snapshot_begun is not None:
-            tasks.begin_snapshot(outputs.snapshot_begun)
-        for section in outputs.snapshot_sections:
-            tasks.add_snapshot_section(section)
-        if outputs.snapshot_ended:
-            tasks.end_snapshot()
-        if outputs.trim is not None:
-            tasks.trim(*outputs.trim)
-        if outputs.recovered:
-            tasks.end_recovering()
+        ask_disk(tasks, outputs)
 
     def _send(self, messages: list[tuple[int, PeerMessage]]) -> None:
         by_peer: dict[int, list[PeerMessage]] = {}
