@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The first of the simulated seeds. One run is the same as the next; `make test SEED=$$RANDOM` tries others, and `make torture`
-# always does. (Seed 105371153, a healed quorum that is slow to elect a leader, is open: see jepsen_like/sim/README.md.)
+# always does.
 SEED ?= 105370989
 MINUTES ?= 60
 

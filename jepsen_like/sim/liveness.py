@@ -59,11 +59,12 @@ def cut_down_to(sim: Simulation, core: list[int]) -> None:
             fate = "down"
         sim.mark(f"outside: {fate}")
         if fate == "down":
-            member.held_down = True
+            member.held = True
             if member.life is not None:
                 sim.end_life(member.life, dice.random() < 0.5)
             continue
         if fate == "paused" and member.life is not None:
+            member.held = True  # an earlier pause of it may be due to end
             member.life.pause()
         for other in others:
             if fate in ("cut", "deaf"):
@@ -77,7 +78,7 @@ def cut_down_to(sim: Simulation, core: list[int]) -> None:
 def heal_members(sim: Simulation, members: list[int]) -> None:
     for number in members:
         member = sim.member(number)
-        member.held_down = member.slow_disk = False
+        member.held = member.slow_disk = False
         member.quick_deaths = 0
         member.disk.failing_syncs = member.disk.cut_after = 0
         member.disk.capacity_bytes = UNLIMITED

@@ -15,7 +15,7 @@ class Member:
         "disk",
         "falls_with_power",
         "harmed",
-        "held_down",
+        "held",
         "in_flight",
         "life",
         "lives",
@@ -34,8 +34,8 @@ class Member:
         self.dice = dice
         self.life: Life | None = None
         self.lives = 0
-        self.held_down = False
-        """It is not to start again until somebody says so."""
+        self.held = False
+        """It is not to start, nor to go on, until somebody says so."""
         self.start_planned = False
         self.in_flight: list[Persist] = []
         """What the last life had given to its disk and not seen synced: any first part of it may be there."""

@@ -152,7 +152,7 @@ class Nemesis:
             self._sim.agenda.after(pause_ns, self._resume, life)
 
     def _resume(self, life: "Life") -> None:
-        if life.alive and life.paused:
+        if life.alive and life.paused and not life.member.held:
             self._tell("pause", "end", (life.member.number,), "SIGCONT")
             life.resume()
 

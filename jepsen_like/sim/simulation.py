@@ -113,7 +113,7 @@ class Simulation:
     def start(self, member: Member) -> None:
         """Begin a life, if none is there and none is forbidden."""
         member.start_planned = False
-        if member.life is not None or member.held_down:
+        if member.life is not None or member.held:
             return
         member.lives += 1
         life = member.life = Life(self, member)
@@ -164,7 +164,7 @@ class Simulation:
             self.wipe(member)  # what the message tells the operator to do
 
     def plan_start(self, member: Member) -> None:
-        if not member.start_planned and not member.held_down:
+        if not member.start_planned and not member.held:
             member.start_planned = True
             wait_ms = self._dice.randint(1, self.world.down_ms)
             self.agenda.after(wait_ms * MS_NS, self.start, member)
