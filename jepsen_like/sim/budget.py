@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Budget:
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
-        self.unsound: dict[int, None] = {}
-        """Members that may have promised what they do not hold."""
+        self.unsound: dict[int, None] = dict.fromkeys(sim.members)
+        """Members that may have promised what they do not hold; also those that belong to no cluster yet, for whoever is late
+        to its forming joins it recovering."""
         self._known: dict[int, list[Configuration]] = {
             number: [sim.world.configuration] for number in sim.members
         }
@@ -68,17 +69,20 @@ class Budget:
         """A folder was read: is anything missing?"""
         if recovering:
             self.unsound[number] = None
-        elif not self._sim.member(number).wiped:
+        elif not self._sim.member(number).empty:
             self.unsound.pop(number, None)
 
-    def formed(self, number: int, recovering: bool) -> None:
-        """An empty folder became one of the cluster."""
-        self._sim.member(number).wiped = False
+    def forming(self, number: int, recovering: bool) -> None:
+        """An empty folder is about to become one of the cluster."""
         if recovering:
-            self.damaged(
-                number
-            )  # or so it must assume: it died before it had a cluster, and the others went on
-        else:
+            # Or so it must assume: it died before it had a cluster, and the others went on. And before that is on its disk:
+            # should it die in between, its next life will be told of damage.
+            self.damaged(number)
+
+    def formed(self, number: int, recovering: bool) -> None:
+        """It has become one."""
+        self._sim.member(number).empty = False
+        if not recovering:
             self.unsound.pop(number, None)
 
     def restored(self, number: int) -> None:

@@ -135,6 +135,7 @@ class Life:
         cluster, recovering = formation.outcome
         if self.sim.triggers.cut_short_here("forming", self):
             self.member.disk.cut_after = self.member.dice.randint(1, 15)
+        self.sim.budget.forming(self.member.number, recovering)
         if recovering:
             storage.begin_recovering("this member joined an established cluster with an empty disk")
             self.sim.mark("joined_recovering")

@@ -13,6 +13,7 @@ class Member:
         "clocks",
         "dice",
         "disk",
+        "empty",
         "falls_with_power",
         "harmed",
         "held",
@@ -24,7 +25,6 @@ class Member:
         "quick_deaths",
         "slow_disk",
         "start_planned",
-        "wiped",
     )
 
     def __init__(self, number: int, disk: SimDisk, clocks: Clocks, dice: Random) -> None:
@@ -48,5 +48,5 @@ class Member:
         self.quick_deaths = 0
         """So many of its next lives are short."""
         self.slow_disk = False
-        self.wiped = False
-        """Its disk was replaced by an empty one, and no cluster was joined with that yet."""
+        self.empty = True
+        """No cluster was joined yet with the disk that it has."""

@@ -173,6 +173,6 @@ class Simulation:
         """Its disk is replaced by an empty one."""
         self.budget.damaged(member.number)
         member.disk.wipe()
-        member.wiped = True
+        member.empty = True
         member.in_flight = []
         self.ghosts.wiped(member.number)
