@@ -25,8 +25,8 @@ class Budget:
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
         self.unsound: dict[int, None] = dict.fromkeys(sim.members)
-        """Members that may have promised what they do not hold; also those that belong to no cluster yet, for whoever is late
-        to its forming joins it recovering."""
+        """Members that may have promised what they do not hold; also those that belong to no cluster yet, for whoever
+        is late to its forming joins it recovering."""
         self._known: dict[int, list[Configuration]] = {
             number: [sim.world.configuration] for number in sim.members
         }
@@ -75,8 +75,8 @@ class Budget:
     def forming(self, number: int, recovering: bool) -> None:
         """An empty folder is about to become one of the cluster."""
         if recovering:
-            # Or so it must assume: it died before it had a cluster, and the others went on. And before that is on its disk:
-            # should it die in between, its next life will be told of damage.
+            # Or so it must assume: it died before it had a cluster, and the others went on. Noted before that is on its
+            # disk: should it die in between, its next life will be told of damage.
             self.damaged(number)
 
     def formed(self, number: int, recovering: bool) -> None:
