@@ -20,7 +20,8 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not processes'
+	$(BIN)/python -m pytest -m processes
 	$(BIN)/python -m coord.jepsen_like scope --jobs 2
 	$(BIN)/python -m coord.jepsen_like sim --seeds 160 --from $(SEED) --jobs 2
 

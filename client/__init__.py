@@ -19,12 +19,16 @@
             async for event in events:
                 print(event.kind, event.path, event.value)
 
+        async with client.cache("/config") as cache:  # a copy that is kept up: no round trips
+            print(cache.get("/config/colour"), cache.children("/config"))
+
 Every error is a :class:`CoordError` and says by its ``outcome`` whether the operation happened: ``refused`` or
 ``unknown``. Why things are as they are: ``README.md`` beside this file. To drive the protocol without tasks or
 sockets: :mod:`coord.client.core`.
 """
 
 from coord.api.errors import (
+    Claimed,
     Conflict,
     CoordError,
     DeadlineExceeded,
@@ -36,23 +40,59 @@ from coord.api.errors import (
     NotAllowed,
     NotEmpty,
     NotFound,
+    NotHeld,
     Overloaded,
     ProtocolError,
     ReplyForgotten,
     SessionEnded,
     SessionRequired,
+    StaleToken,
     Unavailable,
     WrongCluster,
 )
 from coord.api.events import ChangeKind, Event, Reason
-from coord.api.ops import Compare, Create, Delete, Get, Kind, List, Operator, Set, Target
+from coord.api.ops import (
+    Claim,
+    ClaimSettings,
+    Compare,
+    Create,
+    Delete,
+    Fence,
+    Get,
+    Kind,
+    List,
+    Operator,
+    Release,
+    Set,
+    Target,
+)
 from coord.api.ops import Exists as ExistsOp
-from coord.api.results import Child, Created, Deleted, MultiResult, Page, Stat, Written, Znode
+from coord.api.results import (
+    Child,
+    ClaimFacts,
+    ClaimPage,
+    ClaimRow,
+    Created,
+    Deleted,
+    MultiResult,
+    Page,
+    Released,
+    Stat,
+    Written,
+    Znode,
+)
+from coord.api.tokens import Token
 from coord.client import when
+from coord.client.builder import Branch, Conditions
+from coord.client.cache import Cache, Changes
 from coord.client.client import Client
 from coord.client.connecting import Connecting, connect
 from coord.client.core import State
+from coord.client.grant import Grant
+from coord.client.mirror import Cached
+from coord.client.overlay import Seen
 from coord.client.results import LogEntry, LogPage, SessionInfo, SessionPage
+from coord.client.transaction import Transaction
 from coord.client.watch import Watch
 
 __all__ = [
@@ -60,27 +100,44 @@ __all__ = [
     "Client",
     "Connecting",
     "Watch",
+    "Grant",
+    "Token",
+    "Cache",
+    "Cached",
+    "Changes",
     "State",
+    "Transaction",
+    "Seen",
     "when",
+    "Conditions",
+    "Branch",
     # ops, for multi
+    "Claim",
+    "ClaimSettings",
     "Compare",
     "Create",
     "Delete",
     "ExistsOp",
+    "Fence",
     "Get",
     "Kind",
     "List",
     "Operator",
+    "Release",
     "Set",
     "Target",
     # results
     "Child",
+    "ClaimFacts",
+    "ClaimPage",
+    "ClaimRow",
     "Created",
     "Deleted",
     "LogEntry",
     "LogPage",
     "MultiResult",
     "Page",
+    "Released",
     "SessionInfo",
     "SessionPage",
     "Stat",
@@ -92,6 +149,7 @@ __all__ = [
     "Reason",
     # errors
     "CoordError",
+    "Claimed",
     "Conflict",
     "DeadlineExceeded",
     "Disconnected",
@@ -102,11 +160,13 @@ __all__ = [
     "NotAllowed",
     "NotEmpty",
     "NotFound",
+    "NotHeld",
     "Overloaded",
     "ProtocolError",
     "ReplyForgotten",
     "SessionEnded",
     "SessionRequired",
+    "StaleToken",
     "Unavailable",
     "WrongCluster",
 ]

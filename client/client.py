@@ -1,45 +1,46 @@
 """The client, as its user holds it. Seconds, as floats, at this face; below it names say ``_ms`` where it is those."""
 
-from collections.abc import Callable, Iterable, Mapping
-from math import isfinite
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar, cast
 
-import anyio
-
-from coord.api.commands import Reply
-from coord.api.errors import CoordError, InvalidRequest, ProtocolError
+from coord.api.errors import InvalidRequest
 from coord.api.ops import (
+    GET,
     LOG,
     SESSIONS,
+    SET,
     STATUS,
+    BranchOp,
     Compare,
-    Create,
     Delete,
     Exists,
-    Get,
     Kind,
     List,
     Multi,
     ReadMode,
-    Row,
-    Set,
-    TreeOp,
+    SetFlag,
 )
-from coord.api.results import Created, Deleted, MultiResult, Page, Result, Stat, Written, Znode
-from coord.client.core import State
-from coord.client.link import Link
-from coord.client.request import Request
+from coord.api.paths import ROOT
+from coord.api.results import Created, Deleted, MultiResult, Page, Stat, Written, Znode
+from coord.api.tokens import Token
+from coord.client.arguments import PAGE, create_op
+from coord.client.builder import Conditions
+from coord.client.cache import Cache
+from coord.client.calls import typed
+from coord.client.claiming import Claiming
+from coord.client.grant import Grant
+from coord.client.mirror import ZNODES_MAX
+from coord.client.namespace import below
 from coord.client.results import LogPage, SessionPage, log_page, session_page
-from coord.client.watch import Scope, Watch
-
-PAGE: Final = 1_000
-SECONDS_MAX: Final = 10 * 365 * 24 * 3_600.0
+from coord.client.standing import Standing
+from coord.client.transaction import Transaction, transact
+from coord.client.watch import OnGap, Scope, Watch
 
 Names: TypeAlias = list[str]
 T = TypeVar("T")
 
 
-class Client:
+class Client(Claiming, Standing):
     """One session, its requests and its watches. Made by :func:`coord.client.connect`; safe to share among tasks.
 
     Calls made at the same time share frames and round trips, so many tasks on one client are the way to be fast.
@@ -52,41 +53,52 @@ class Client:
     *Cancellation* of a call leaves nothing behind in the client; a write that was sent may still happen.
     """
 
-    def __init__(self, link: Link, deadline: float) -> None:
-        self._link = link
-        self._core = link.core
-        self._deadline = deadline
-
     # --- facts ---
 
     @property
-    def state(self) -> State:
-        """Where the client stands now."""
-        return self._core.state
-
-    @property
-    def session_id(self) -> int:
-        """0 without a session."""
-        return self._core.session
-
-    @property
-    def session_timeout(self) -> float:
-        """Seconds, as granted."""
-        return self._core.session_timeout
-
-    @property
-    def member(self) -> int:
-        """The member this client is connected to; 0 while it is not."""
-        return self._core.member
-
-    @property
     def revision(self) -> int:
-        """The greatest that any answer or event has shown. Hand it to another process for its ``at_least``."""
-        return self._core.revision
+        """The greatest that any answer or event has shown, or that the client was told to :meth:`see`. As decimal text
+        it can be handed to another process, for it to see what this one saw.
+        """
+        return max(self._core.revision, self._floor.revision)
 
-    async def wait_ended(self) -> CoordError:
-        """Wait until the client is over; returns why: :class:`~coord.api.errors.SessionEnded`, most likely."""
-        return await self._link.ended()
+    def see(self, revision: int | str) -> None:
+        """See what another process saw: no read of this client (nor of its namespaces) is older from now on.
+
+        ``revision`` is what the other's ``client.revision`` was, as a number or in decimal text. It is for reads
+        with ``at_least`` and ``local``; linearizable ones see it in any case. Raises
+        :class:`~coord.api.errors.InvalidRequest` (refused) for what is none.
+        """
+        self._floor.see(revision)
+
+    @property
+    def root(self) -> str:
+        """Where this client's ``/`` is in the whole tree; see :meth:`namespace`."""
+        return ROOT if self._space is None else self._space.root
+
+    def namespace(self, path: str) -> "Client":
+        """A view of this client in which ``path`` is ``/``: for a program that shares a tree with others.
+
+        It costs nothing to make, and shares the session, the connection and the state of this one. All paths are from
+        inside: those of calls, results and events, of the log, and in the ``details`` of errors (their messages are
+        for people, and have whole paths). ``path`` need not exist: ``create("/a", parents=True)`` in the view makes
+        it. Views can be made of views. What :meth:`sessions` and :meth:`status` tell is about the whole service. A
+        namespace is a convenience, not a wall: whoever has a client can also make one without.
+        """
+        return Client(
+            self._link, self._deadline, below(self._space, path), self._floor, self._dice, self._tokens
+        )
+
+    def fenced(self, *grants: Grant | Token) -> "Client":
+        """A view of this client that presents these tokens with each of its writes: below a fence whose claim is held
+        with one of them they are done, and refused with :class:`~coord.api.errors.StaleToken` once it is not.
+        """
+        tokens = tuple([each.token if isinstance(each, Grant) else each for each in grants])
+        if not all(isinstance(token, Token) for token in tokens):
+            raise InvalidRequest("what is presented to a fence is a Grant or its Token")
+        return Client(
+            self._link, self._deadline, self._space, self._floor, self._dice, (*self._tokens, *tokens)
+        )
 
     # --- writes ---
 
@@ -108,8 +120,7 @@ class Client:
         ``Kind.TTL`` (it goes when it was not set, and had no children, for so long). ``parents`` creates what is
         missing above it.
         """
-        kind, ttl_ms = _kind(kind, ephemeral, ttl)
-        op = Create(path, value, kind, bool(sequential), bool(parents), ttl_ms)
+        op = create_op(path, value, kind, ephemeral, ttl, sequential, parents)
         return cast(Created, await self._write(op.row(), deadline))
 
     async def set(
@@ -127,8 +138,8 @@ class Client:
 
         ``create`` makes a persistent znode where there is none, and with ``parents`` what is missing above it.
         """
-        op = Set(path, value, version, revision, bool(create), bool(parents))
-        return cast(Written, await self._write(op.row(), deadline))
+        flags = (SetFlag.CREATE if create else 0) | (SetFlag.PARENTS if parents else 0)
+        return cast(Written, await self._write([SET, path, value, version, revision, flags], deadline))
 
     async def delete(
         self,
@@ -146,8 +157,8 @@ class Client:
     async def multi(
         self,
         compare: Iterable[Compare] = (),
-        then: Iterable[TreeOp] = (),
-        otherwise: Iterable[TreeOp] = (),
+        then: Iterable[BranchOp] = (),
+        otherwise: Iterable[BranchOp] = (),
         *,
         deadline: float | None = None,
     ) -> MultiResult:
@@ -160,6 +171,35 @@ class Client:
         except (AttributeError, TypeError, ValueError) as error:
             raise InvalidRequest(f"a multi takes comparisons, then ops, then ops: {error}") from error
         return cast(MultiResult, await self._write(row, deadline))
+
+    def when(self, *conditions: Compare) -> Conditions:
+        """A multi in steps, to be read aloud: ``await client.when(when.missing("/a")).then.create("/a").commit()``.
+
+        No condition: what is ``then`` is done in any case.
+        """
+        return Conditions(self.multi, conditions)
+
+    def transaction(self, *, deadline: float | None = None) -> Transaction:
+        """Read, compute, write, in one try: ``async with client.transaction() as t: …``; see :class:`Transaction`.
+
+        ``deadline`` is for all that it asks of the service. The end of the block raises
+        :class:`~coord.api.errors.Conflict` (refused) if something that it read has changed; :meth:`transact` tries
+        again.
+        """
+        return Transaction(self, self._link.deadline(self._seconds(deadline)))
+
+    async def transact(
+        self, function: Callable[[Transaction], Awaitable[T]], *, deadline: float | None = None
+    ) -> T:
+        """Call ``await function(t)`` and commit, again after each conflict; returns what it returned in the end.
+
+        As it may be called more than once it should do nothing but read and write through ``t``. What it raises, other
+        than because of a conflict, is raised, and nothing is written: it was shown a state that the tree had. Between
+        tries there is a pause, longer each time. ``deadline`` is for all tries together, and for what they ask of the
+        service (the function itself is not interrupted): :class:`~coord.api.errors.DeadlineExceeded`, ``refused``
+        unless a commit was under way.
+        """
+        return await transact(self, function, self._seconds(deadline), self._dice)
 
     # --- reads ---
 
@@ -178,8 +218,7 @@ class Client:
         Every read is linearizable, unless it says otherwise: ``at_least`` is content with a state at or after that
         revision, at any member; ``local`` with whatever the member has, and needs no quorum.
         """
-        op = Get(path, version, revision)
-        return cast(Znode, await self._read(op.row(), at_least, local, deadline))
+        return cast(Znode, await self._read([GET, path, version, revision], at_least, local, deadline))
 
     async def exists(
         self, path: str, *, at_least: int | None = None, local: bool = False, deadline: float | None = None
@@ -211,12 +250,12 @@ class Client:
         Each page is read on its own: a child that is created or deleted meanwhile may be missed or told, the
         others are not. ``deadline`` is for the whole.
         """
-        ends_at = anyio.current_time() + self._seconds(deadline)
+        ends_at = self._link.deadline(self._seconds(deadline))
         names: Names = []
         more, after = True, None
         while more:
             op = List(path, after=after)
-            page = cast(Page, await self._read(op.row(), at_least, local, ends_at - anyio.current_time()))
+            page = cast(Page, await self._read(op.row(), at_least, local, self._link.left(ends_at)))
             names += [child.name for child in page.children]
             more, after = page.more, names[-1] if names else None
         return names
@@ -227,13 +266,38 @@ class Client:
         scope: Scope = "znode",
         from_revision: int | None = None,
         *,
+        on_gap: OnGap = "relist",
+        claims: bool = False,
         deadline: float | None = None,
     ) -> Watch:
         """Changes of a znode, of its direct children, or of it and everything below; see :class:`Watch`.
 
-        From ``from_revision`` on, or from now. To go on from what was read: ``page.revision + 1``.
+        From ``from_revision`` on, or from now. To go on from what was read: ``page.revision + 1``. ``on_gap``: where
+        the members' history no longer reaches back, ``"relist"`` tells the difference as events, and ``"raise"``
+        raises :class:`~coord.api.errors.Gap`; so does either when it is opened from a revision that is gone.
+        ``claims``: tell changes of claims there, too (with ``on_gap="raise"``).
         """
-        return Watch(self._link, path, scope, from_revision, self._seconds(deadline))
+        seconds = self._seconds(deadline)
+        return Watch(self._link, path, scope, from_revision, seconds, on_gap, self._space, claims)
+
+    def cache(
+        self,
+        path: str = ROOT,
+        *,
+        values: bool = True,
+        limit: int = ZNODES_MAX,
+        deadline: float | None = None,
+    ) -> Cache:
+        """A copy of the znode at ``path`` and everything below it, in this process: read without a round trip,
+        kept up by one watch; see :class:`Cache`.
+
+        ``values=False`` keeps names and revisions only. ``limit``: znodes; beyond it is closed with
+        :class:`~coord.api.errors.LimitExceeded`. ``deadline``: seconds, for reading it at first and, unless they say
+        otherwise, for its waits.
+        """
+        return Cache(
+            self._link, path, values=values, limit=limit, deadline=self._seconds(deadline), space=self._space
+        )
 
     # --- the service itself ---
 
@@ -251,7 +315,7 @@ class Client:
         ``from_revision`` on.
         """
         row = await self._read_row([LOG, from_revision, limit], at_least, local, deadline)
-        return _typed(log_page, row[4], row[2], path)
+        return typed(log_page, row[4], row[2], path, self._space)
 
     async def sessions(
         self,
@@ -264,70 +328,9 @@ class Client:
     ) -> SessionPage:
         """One page of the sessions there are, by id; the next one is ``after`` the last id here."""
         row = await self._read_row([SESSIONS, after, limit], at_least, local, deadline)
-        return _typed(session_page, row[4], row[2])
+        return typed(session_page, row[4], row[2])
 
     async def status(self, *, deadline: float | None = None) -> Mapping[str, Any]:
         """How the member that this client is connected to sees itself and the cluster; needs no quorum."""
-        row = await self._read_row([STATUS], None, True, deadline)
-        return cast("Mapping[str, Any]", row[4])
-
-    # --- inside ---
-
-    def _seconds(self, deadline: float | None) -> float:
-        return self._deadline if deadline is None else deadline
-
-    async def _write(self, op: Row, deadline: float | None) -> Result:
-        ends_at = anyio.current_time() + self._seconds(deadline)
-        request = self._core.write(op, ends_at, anyio.Event())
-        await self._link.finished(request)
-        return _typed(Request.result, request)
-
-    async def _read(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Result:
-        request = await self._asked(op, at_least, local, deadline)
-        return _typed(Request.result, request)
-
-    async def _read_row(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Reply:
-        request = await self._asked(op, at_least, local, deadline)
-        return request.row()
-
-    async def _asked(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Request:
-        mode = ReadMode.LOCAL if local else ReadMode.LINEARIZABLE
-        if at_least is not None:
-            if local:
-                raise InvalidRequest("a read is either local or at_least some revision")
-            mode = ReadMode.AT_LEAST
-        ends_at = anyio.current_time() + self._seconds(deadline)
-        request = self._core.read(op, mode, at_least or 0, ends_at, anyio.Event())
-        await self._link.finished(request)
-        return request
-
-
-def _kind(kind: Kind, ephemeral: bool, ttl: float | None) -> tuple[Kind, int]:
-    wanted = [kind] if kind != Kind.PERSISTENT else []
-    wanted += [Kind.EPHEMERAL] if ephemeral else []
-    wanted += [Kind.TTL] if ttl is not None else []
-    if len(dict.fromkeys(wanted)) > 1:
-        raise InvalidRequest(
-            f"a znode is of one kind, not {' and '.join(Kind(each).name for each in wanted)}"
-        )
-    ttl_ms = 0 if ttl is None else max(milliseconds(ttl, "a ttl"), 1)
-    return wanted[0] if wanted else Kind.PERSISTENT, ttl_ms
-
-
-def milliseconds(seconds: float, what: str) -> int:
-    """Seconds at the user's face, whole milliseconds below it. Raises :class:`InvalidRequest` (refused)."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise InvalidRequest(f"{what} is a number of seconds, not {seconds!r:.40}")
-    if not (isfinite(seconds) and 0 < seconds <= SECONDS_MAX):
-        raise InvalidRequest(
-            f"{what} is a number of seconds above 0, at most {SECONDS_MAX:g}; not {seconds!r:.40}"
-        )
-    return round(seconds * 1000)
-
-
-def _typed(make: Callable[..., T], *arguments: Any) -> T:
-    """What a member answered, as typed values."""
-    try:
-        return make(*arguments)
-    except (TypeError, ValueError, LookupError) as error:
-        raise ProtocolError(f"an answer that this client does not understand: {error}") from error
+        request = await self._asked([STATUS], ReadMode.LOCAL, 0, deadline)
+        return cast("Mapping[str, Any]", request.row()[4])

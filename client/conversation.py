@@ -46,11 +46,11 @@ _FINAL: Final = (LimitExceeded.code, ProtocolError.code, InvalidRequest.code)
 
 
 class State(StrEnum):
-    """connecting → connected ⇄ suspended; from anywhere → ended or closed, for good."""
+    """connecting → attached ⇄ suspended; from anywhere → ended or closed, for good."""
 
     CONNECTING = "connecting"
     """No member has said welcome yet."""
-    CONNECTED = "connected"
+    ATTACHED = "attached"
     SUSPENDED = "suspended"
     """No connection; the session, if any, goes on, and another member is looked for."""
     ENDED = "ended"
@@ -101,6 +101,7 @@ class Conversation:
         self._completed: list[Request] = []
         self._woken: dict[Watching, None] = {}
         self._states: list[State] = []
+        self._warning: str | None = None
 
     # --- what members say ---
 
@@ -180,7 +181,7 @@ class Conversation:
         for watch in self._watches:
             if not watch.paused:
                 self._open_watch(watch)
-        self._become(State.CONNECTED)
+        self._become(State.ATTACHED)
 
     def _goodbye(self, goodbye: Goodbye) -> None:
         code, message, details = goodbye

@@ -32,7 +32,7 @@ from coord.api.errors import (
     SessionRequired,
     Unavailable,
 )
-from coord.api.ops import ReadMode, Row, WatchScope
+from coord.api.ops import WATCH_CLAIMS, ReadMode, Row, WatchScope
 from coord.api.paths import check_path
 from coord.client.conversation import OVER, Conversation, State
 from coord.client.request import NEVER, OTHER, WRITE, Request
@@ -52,7 +52,10 @@ from coord.wire.op_rows import INT_MAX, check_int
 
 __all__ = ["NEVER", "OVER", "Core", "CoreSettings", "Request", "State", "Watching"]
 
-LINEARIZABLE = int(ReadMode.LINEARIZABLE)
+LINEARIZABLE, LOCAL = int(ReadMode.LINEARIZABLE), int(ReadMode.LOCAL)
+
+STOOD_STILL_SECONDS = 2.0
+"""Whoever drives a core and is later than that was held up."""
 
 
 class Core(Conversation):
@@ -92,9 +95,9 @@ class Core(Conversation):
         self._openings.clear()
         self._ending_id = 0
         self._lease.disconnected()
-        self._watches.disconnected(self._shown)
+        self._watches.disconnected(self._shown, now)
         self._requests.disconnected()
-        if self.state is State.CONNECTED:
+        if self.state is State.ATTACHED:
             self._become(State.SUSPENDED)
 
     def take_bytes(self) -> bytes:
@@ -126,20 +129,24 @@ class Core(Conversation):
 
     def tick(self, now: float) -> None:
         """Look at the clock: deadlines, keepalives, the session's end."""
+        if self.state in OVER:
+            return
         if now >= self._requests.earliest_deadline:
             self._expire(now)
         lease = self._lease
-        if now >= lease.safe_until and self.state not in OVER:
+        if lease.is_over(now):
             self._end(
                 f"nothing was heard of the members for the session's timeout of {lease.timeout:g} s; "
-                "by now it must be over"
+                f"by now it must be over{_stood_still(now - lease.safe_until)}"
             )
         elif now >= lease.patience_ends_at and self.hang_up is None:
             self._give_up(Unavailable("the member does not answer, or has no quorum"))
         elif self._welcomed and lease.keepalive_due(now):
             request = self._requests.next_id()
-            lease.keepalive_sent(request, now)
+            late = lease.keepalive_sent(request, now)
             self._frames.append(encode_keepalive(request))
+            if late:
+                self._warning = _late_words(late, lease.safe_until - now, lease.timeout)
 
     def next_tick_at(self) -> float:
         """When ``tick`` has something to do; ``inf``: nothing, as things are."""
@@ -151,6 +158,10 @@ class Core(Conversation):
     def safe_until(self) -> float:
         """Until then the session surely lives, on the driver's clock; ``inf`` while there is none."""
         return self._lease.safe_until
+
+    def session_is_over(self, now: float) -> bool:
+        """Whether a ``tick`` would end the session, if it has not ended yet; from then on it is sure to."""
+        return self._lease.is_over(now)
 
     @property
     def session_timeout(self) -> float:
@@ -188,7 +199,9 @@ class Core(Conversation):
         """
         self._check_open()
         check_int(at_least, 0, INT_MAX, "a revision")
-        return self._requests.submit(op, int(ReadMode(mode)), at_least, deadline, context)
+        if not LINEARIZABLE <= mode <= LOCAL:
+            raise InvalidRequest(f"there is no read mode {mode!r:.40}")
+        return self._requests.submit(op, int(mode), at_least, deadline, context)
 
     def abandon(self, request: Request) -> None:
         """Its caller waits no more: it is not completed. A write that was sent may still happen."""
@@ -209,7 +222,10 @@ class Core(Conversation):
         deadline: float = NEVER,
         context: Any = None,
     ) -> Watching:
-        """Open a watch; its ``opening`` completes when it is open, or could not be. Raises as ``write`` does."""
+        """Open a watch; its ``opening`` completes when it is open, or could not be. Raises as ``write`` does.
+
+        ``scope`` is a :class:`WatchScope`, with ``WATCH_CLAIMS`` added where changes of claims are wanted, too.
+        """
         self._check_open()
         if type(path) is not str:
             raise InvalidRequest(f"a path is text, not {type(path).__name__}")
@@ -217,7 +233,8 @@ class Core(Conversation):
         if from_revision is not None:
             check_int(from_revision, 1, INT_MAX, "a revision to watch from")
         opening = Request([], b"", OTHER, 0, deadline, context)
-        watch = Watching(path, int(WatchScope(scope)), from_revision, opening, context)
+        WatchScope(scope & ~WATCH_CLAIMS)  # raises for what is none
+        watch = Watching(path, int(scope), from_revision, opening, context)
         self._watches.add(watch)
         self._unopened[watch] = None
         self._requests.heed(deadline)
@@ -231,6 +248,10 @@ class Core(Conversation):
             watch.paused = False
             if self._welcomed:
                 self._open_watch(watch)
+
+    def told(self, watch: Watching) -> int | None:
+        """Everything through this revision is in its buffer, or was taken; ``None`` before it was opened."""
+        return self._watches.told(watch, self._shown)
 
     def take_woken(self) -> list[Watching]:
         """Watches that have events or an error since the last call."""
@@ -250,3 +271,33 @@ class Core(Conversation):
         """The states that were entered since the last call."""
         states, self._states = self._states, []
         return states
+
+    def take_warning(self) -> str | None:
+        """What somebody should be told of, the latest: this program endangers its own session."""
+        warning, self._warning = self._warning, None
+        return warning
+
+    def disown(self, why: CoordError) -> None:
+        """This is a copy of a core that another process drives: refuse everything, and do nothing. What is pending is
+        the other's; nothing here can be trusted to be whole.
+        """
+        self.failure = why
+        self.state = State.CLOSED
+        self.hang_up = why
+
+
+def _late_words(late: float, left: float, timeout: float) -> str:
+    words = (
+        f"a keepalive is sent {late:.1f} s late: something in this program blocks its event loop, "
+        "or the process did not get to run"
+    )
+    if left == NEVER:
+        return words
+    return f"{words}. {max(left, 0):.1f} s more, and its session, of {timeout:g} s, would have ended"
+
+
+def _stood_still(seconds: float) -> str:
+    """Whoever drives a core looks at the clock when it is asked to."""
+    if seconds < STOOD_STILL_SECONDS:
+        return ""
+    return f". This process has not looked at its clock for {seconds:.0f} s: it was stopped, or slept, or was blocked"

@@ -8,6 +8,9 @@ to err on.
 
     |--interval--|--patience--|------ time to find another member ------|
     sent ok      sent         given up                                  safe_until
+
+A keepalive that is sent late was held up by the program itself: nothing else is between the clock and its
+sending. That is told (:meth:`Lease.keepalive_sent`), since the next time it may be the end of the session.
 """
 
 from coord.client.request import NEVER
@@ -15,6 +18,9 @@ from coord.client.settings import CoreSettings, keepalive_seconds, open_seconds,
 
 SAFE_SHARE = 0.99
 """Of the timeout: the rest allows for clocks that do not run alike."""
+
+LATE_SHARE = 0.25
+"""Of the time between keepalives. One that is later is worth a warning."""
 
 
 class Lease:
@@ -26,6 +32,7 @@ class Lease:
         self._hello_at: float | None = None
         self._asked: tuple[int, float] | None = None
         self._next_at = NEVER
+        self._over = False
         self.safe_until = NEVER
 
     @property
@@ -48,8 +55,11 @@ class Lease:
     def keepalive_due(self, now: float) -> bool:
         return self._asked is None and now >= self._next_at
 
-    def keepalive_sent(self, request: int, now: float) -> None:
+    def keepalive_sent(self, request: int, now: float) -> float:
+        """Returns by how many seconds it was late; 0: by no more than anything may be."""
         self._asked = (request, now)
+        late = now - self._next_at
+        return late if late > LATE_SHARE * self._interval else 0.0
 
     def awaits(self, request: int) -> bool:
         """``request`` is the keepalive that is not answered yet."""
@@ -63,6 +73,14 @@ class Lease:
             self._next_at = sent_at + self._interval
             if self.safe_until != NEVER:
                 self._heard(sent_at)
+
+    def is_over(self, now: float) -> bool:
+        """The session may be over. Once that was told it stays so: an answer that comes late does not bring back
+        a lock that its holder has let go of.
+        """
+        if now >= self.safe_until:
+            self._over = True
+        return self._over
 
     def disconnected(self) -> None:
         self._hello_at = self._asked = None

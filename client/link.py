@@ -1,36 +1,43 @@
 """The shell around the core: one stream at a time, one clock, and callers that wait.
 
-Three tasks. One keeps a stream up: dials, reads, dials again. One sends what the core has gathered since the
-last send: requests that were made meanwhile share frames, without a timer. One looks at the clock when the core
-wants it. Callers wait for an event of their own, set when the core has completed their request. No locks:
-everything runs in one thread, and nothing waits between two calls to the core that belong together.
+Four tasks: two for the stream (:mod:`coord.client.streams`), one that looks at the clock when the core wants it, one
+that tells callbacks of states. Callers wait by a waiter of their own, set when the core has completed their request.
+No locks: everything runs in one thread, and nothing waits between two calls to the core that belong together.
+
+A process may stand still anywhere, for any time: stopped, asleep with its machine, or blocked by its own code. So
+whoever is about to rely on the session looks at the clock first (:meth:`Link.deadline`, :attr:`Link.state`),
+whatever the tasks here have come to.
 """
 
 import logging
-import os
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NoReturn
 
 import anyio
 import anyio.abc
-from anyio.lowlevel import cancel_shielded_checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
-from coord.api.errors import CoordError, Disconnected
+from coord.api.errors import CoordError, Disconnected, InvalidRequest
+from coord.client import clock
+from coord.client.claims import OwnClaims
 from coord.client.core import OVER, Core, State
-from coord.client.endpoints import Endpoint, Route
+from coord.client.dialling import Dial, Resolve, dial_tcp, resolve_name
+from coord.client.endpoints import Route
+from coord.client.forks import FORKED, own
+from coord.client.listeners import Listeners
 from coord.client.request import NEVER, Request
-from coord.client.settings import resume_seconds
+from coord.client.streams import Streams
+from coord.client.waiting import Waiter, here
 
 log = logging.getLogger("coord.client")
 
-RECEIVE_BYTES: Final = 256 * 1024
+LOOK_SECONDS: Final = 1.0
+"""The clock is looked at no less often. Loops wait by a clock that stands still while the machine sleeps, and
+would go on waiting for what is long past; and a client that nobody holds any more is noticed."""
 
-Dial = Callable[[Endpoint], Awaitable[anyio.abc.ByteStream]]
-"""Makes a stream to a member. An OSError: it could not be reached."""
-
-
-async def dial_tcp(endpoint: Endpoint) -> anyio.abc.ByteStream:
-    return await anyio.connect_tcp(endpoint.host, endpoint.port)
+LATE_SECONDS, LATE_TURNS = 0.1, 3
+"""A look at the clock that comes so late was held up by somebody. What has arrived meanwhile is read first, in so many
+turns of the loop: the answer that is missed may lie there."""
 
 
 class Bell:
@@ -49,22 +56,38 @@ class Bell:
         await self._event.wait()
 
 
-class Link:
-    """Drives a core over streams, for as long as :meth:`run` runs."""
+def _nobody() -> None:
+    return None
 
-    def __init__(self, core: Core, route: Route, dial: Dial = dial_tcp) -> None:
-        self.core = core
-        self.route = route
-        self._dial = dial
-        self._stream: anyio.abc.ByteStream | None = None
-        self._stream_scope: anyio.CancelScope | None = None
-        self._send_scope: anyio.CancelScope | None = None
-        self._sendable = anyio.Event()
+
+class Link(Streams):
+    """Drives a core over streams, for as long as :meth:`run` runs. Lives in the event loop that it was made in."""
+
+    def __init__(
+        self,
+        core: Core,
+        route: Route,
+        dial: Dial = dial_tcp,
+        resolve: Resolve = resolve_name,
+        now: Callable[[], float] = clock.now,
+    ) -> None:
+        super().__init__(core, route, dial, resolve, now)
+        self.claims = OwnClaims(core)
+        """Of the session, whichever view of the client has claimed them."""
+        self._home = here()
         self._clock_moved = anyio.Event()
         self._clock_at = NEVER
+        """When the core next wants to look at the clock."""
         self._state_changed = Bell()
+        self._listeners = Listeners()
         self._scope = anyio.CancelScope(shield=True)
+        self._tasks: anyio.abc.TaskGroup | None = None
         self._stopped = anyio.Event()
+        self.forsaken = False
+        """Set, in any thread: nobody is left who could use this client, or close it."""
+        self.hold: Callable[[], object | None] = _nobody
+        """What every view of this client has; see :mod:`coord.client.holding`."""
+        own(self)
 
     async def run(self) -> None:
         """Keep the core connected, until it is over or :meth:`stop` is called. Raises nothing: a failure in here
@@ -75,17 +98,22 @@ class Link:
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
+                    self._tasks = tasks
                     tasks.start_soon(self._send)
                     tasks.start_soon(self._keep_time)
+                    tasks.start_soon(self._tell_states)
                     await self._keep_connected()
                     tasks.cancel_scope.cancel()
         except Exception as error:
             log.exception("the client has failed; this is a bug in it")
-            failure = CoordError(f"the client has failed, by a bug of its own: {error!r}")
-            self.core.close(failure)
-            self.settle()
+            self.core.close(CoordError(f"the client has failed, by a bug of its own: {error!r}"))
         finally:
-            self._stopped.set()
+            try:
+                self.core.close()  # its event loop may have ended under it
+                self.settle()
+                self._listeners.tell()
+            finally:
+                self._stopped.set()
 
     async def stop(self) -> None:
         """End :meth:`run`, and wait until it has. *Cancellation:* shielded; there is nothing in it that takes long."""
@@ -96,27 +124,51 @@ class Link:
             await self._stopped.wait()
         await cancel_shielded_checkpoint()  # its task leaves its group one step later
 
+    def disown(self, why: InvalidRequest) -> None:
+        """This is a forked child: the stream is the parent's, and whatever is pending is asked by the parent."""
+        self.forked = True
+        self._stream = None
+        self.core.disown(why)
+
     # --- for callers ---
 
-    def settle(self) -> None:
-        """After something was told to the core: wake whoever has something to do now."""
-        core = self.core
-        for request in core.take_completed():
-            request.context.set()
-        for watch in core.take_woken():
-            watch.context.set()
-        for state in core.take_states():
-            self._entered(state)
-        if core.hang_up is not None:
-            self._cut()
-        if core.has_bytes:
-            self._sendable.set()
-        if core.next_tick_at() < self._clock_at:
-            self._clock_moved.set()
+    def deadline(self, seconds: float) -> float:
+        """When ``seconds`` will have passed, on the core's clock: the first thing in every call.
+
+        Raises :class:`InvalidRequest` (refused) in another event loop or thread than the client's. And sees to it that
+        a call which is made right after a pause does not act on a session that has ended in it.
+        """
+        if not self._home.is_here():
+            self._refuse_elsewhere()
+        now = self._now()
+        if now >= self.core.safe_until:
+            self._look(now)
+        try:
+            ends_at = now + seconds
+        except (TypeError, OverflowError):
+            ends_at = float("nan")
+        if not isinstance(ends_at, float) or ends_at != ends_at:
+            raise InvalidRequest(f"a deadline is a number of seconds, not {seconds!r:.40}")
+        return ends_at
+
+    def left(self, deadline: float) -> float:
+        """Seconds until then; below 0: it has passed."""
+        return deadline - self._now()
+
+    def waiter(self) -> Waiter:
+        """For the context of a request, and :meth:`finished`."""
+        return self._home.waiter()
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``work`` beside the link, until the client is over. It must not raise."""
+        if self._tasks is None:
+            raise RuntimeError("a link that does not run")
+        self._tasks.start_soon(work)
 
     async def finished(self, request: Request) -> None:
-        """Wait until ``request``, whose context is an event, is done. *Cancellation:* it is abandoned."""
-        self._sendable.set()
+        """Wait until ``request``, whose context is a waiter, is done. *Cancellation:* it is abandoned."""
+        if not self._asked_to_send:
+            self._ask_to_send()
         if request.deadline < self._clock_at:
             self._clock_moved.set()
         try:
@@ -124,6 +176,63 @@ class Link:
         finally:
             if not request.done:
                 self.core.abandon(request)
+
+    def settle(self) -> None:
+        """After something was told to the core: wake whoever has something to do now."""
+        core = self.core
+        for watch in core.take_woken():
+            watch.context.set()  # first: a cache applies what a reply is about to show
+        for request in core.take_completed():
+            request.context.set()
+        for state in core.take_states():
+            self._entered(state)
+        warning = core.take_warning()
+        if warning is not None:
+            log.warning("%s", warning)
+        if core.hang_up is not None:
+            self._cut()
+        if core.has_bytes:
+            self._ask_to_send()
+        if core.next_tick_at() < self._clock_at:
+            self._clock_moved.set()
+
+    def check_home(self) -> None:
+        """Raise :class:`InvalidRequest` (refused) in another event loop or thread than the client's."""
+        if not self._home.is_here():
+            self._refuse_elsewhere()
+
+    def _refuse_elsewhere(self) -> NoReturn:
+        if self.forked:
+            raise InvalidRequest(FORKED)
+        raise InvalidRequest(
+            f"this client belongs to the {self._home.what} that it was made in, and was used from another: use it "
+            "there, connect again here, or use coord.client.blocking, which is safe to share among threads"
+        )
+
+    # --- states ---
+
+    @property
+    def state(self) -> State:
+        """By the clock, also when nobody has looked at it for long. May be asked in any thread."""
+        now = self._now()
+        if self.core.session_is_over(now):
+            if self._home.is_here():
+                self._look(now)
+            return State.CLOSED if self.core.state is State.CLOSED else State.ENDED
+        return self.core.state
+
+    def remaining(self) -> float:
+        """Seconds for which the session is certain to live. May be asked in any thread."""
+        core = self.core
+        return 0.0 if core.state in OVER else max(core.safe_until - self._now(), 0.0)
+
+    def on_state(self, callback: Callable[[State], object]) -> Callable[[], None]:
+        self.check_home()
+        return self._listeners.add(callback)
+
+    async def state_change(self) -> None:
+        """Wait for the next one. Look first: it is not told what was before."""
+        await self._state_changed.wait()
 
     async def begun(self) -> None:
         """Wait until a member has said welcome for the first time, or the client is over."""
@@ -136,108 +245,35 @@ class Link:
             await self._state_changed.wait()
         return self.core.failure or Disconnected("this client is closed")
 
-    # --- the stream ---
+    def _entered(self, state: State) -> None:
+        if state is State.ATTACHED:
+            self.route.learned([address for _, address in self.core.members])
+            self._troubles.clear()
+        self._listeners.entered(state)
+        self._state_changed.set()
 
-    async def _keep_connected(self) -> None:
-        while self.core.state not in OVER:
-            endpoint, pause = self.route.next()
-            with anyio.move_on_after(pause):
-                while self.core.state not in OVER:
-                    await self._state_changed.wait()
-            if self.core.state not in OVER:
-                await self._connection(endpoint)
-
-    async def _connection(self, endpoint: Endpoint) -> None:
-        """One connection, from its dialling to its end."""
-        core = self.core
-        reason = Disconnected("the client has hung up")
-        began_at = anyio.current_time()
-        with anyio.CancelScope() as self._stream_scope:
-            try:
-                with anyio.fail_after(resume_seconds(core.session_timeout)):
-                    stream = await self._dial(endpoint)
-                try:
-                    began_at = anyio.current_time()
-                    self._stream = stream
-                    core.connected(began_at)
-                    self.settle()  # cancels this scope, if the session ended while it was dialling
-                    await self._receive(stream)
-                finally:
-                    self._stream = None
-                    if self._send_scope is not None:
-                        self._send_scope.cancel()
-                    await anyio.aclose_forcefully(stream)
-            except TimeoutError:
-                reason = Disconnected(f"{endpoint} does not answer")
-            except anyio.EndOfStream:
-                reason = Disconnected(f"{endpoint} has closed the connection")
-            except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                reason = Disconnected(f"{endpoint}: {_in_words(error)}")
-        self._stream_scope = None
-        now = anyio.current_time()
-        welcomed = core.state is State.CONNECTED
-        core.disconnected(now, reason)
-        if welcomed:
-            self.route.lost(endpoint, now - began_at)
-        if core.state not in OVER:
-            log.log(
-                logging.INFO if welcomed else logging.DEBUG,
-                "not connected to %s: %s",
-                endpoint,
-                core.last_error,
-            )
-        self.settle()
-
-    async def _receive(self, stream: anyio.abc.ByteStream) -> None:
-        core = self.core
+    async def _tell_states(self) -> None:
         while True:
-            data = await stream.receive(RECEIVE_BYTES)
-            core.received(data, anyio.current_time())
-            self.settle()
-
-    async def _send(self) -> None:
-        while True:
-            await self._sendable.wait()
-            self._sendable = anyio.Event()
-            stream = self._stream
-            data = self.core.take_bytes()
-            if not data or stream is None:
-                continue
-            with anyio.CancelScope() as self._send_scope:
-                try:
-                    await stream.send(data)
-                except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                    # Not the end yet: the member's goodbye may still be there to be read. The reader will meet the end,
-                    # or the core will miss the answer to its next keepalive.
-                    log.debug("cannot send: %s", _in_words(error))
-            self._send_scope = None
-
-    def _cut(self) -> None:
-        if self._stream_scope is not None:
-            self._stream_scope.cancel()
+            self._listeners.tell()
+            await self._state_changed.wait()
 
     # --- the clock ---
 
     async def _keep_time(self) -> None:
-        core = self.core
         while True:
-            now = anyio.current_time()
-            core.tick(now)
-            self.settle()
+            now = self._now()
+            self._look(now)
             self._clock_moved = anyio.Event()
-            self._clock_at = core.next_tick_at()
-            with anyio.move_on_after(self._clock_at - now):
+            self._clock_at = self.core.next_tick_at()
+            look_at = min(self._clock_at, now + LOOK_SECONDS)
+            with anyio.move_on_after(look_at - now):
                 await self._clock_moved.wait()
+            if self.forsaken:
+                self.core.close()
+            if self._now() - look_at > LATE_SECONDS:
+                for _ in range(LATE_TURNS):
+                    await checkpoint()
 
-    def _entered(self, state: State) -> None:
-        if state is State.CONNECTED:
-            self.route.learned([address for _, address in self.core.members])
-        self._state_changed.set()
-
-
-def _in_words(error: Exception) -> str:
-    """anyio wraps what the system said; each backend has its own words for that."""
-    cause = error.__cause__ or error
-    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-        return os.strerror(cause.errno).lower()
-    return str(cause) or type(cause).__name__
+    def _look(self, now: float) -> None:
+        self.core.tick(now)
+        self.settle()

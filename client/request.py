@@ -7,8 +7,8 @@ from coord.api.commands import Reply
 from coord.api.errors import CoordError, InvalidRequest, LimitExceeded, Outcome
 from coord.api.ops import Row
 from coord.api.results import Result, result_from_row
+from coord.client.encoding import encode_row
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
-from coord.wire.cbor import dumps
 from coord.wire.op_rows import INT_MAX, check_op
 
 WRITE: Final = -1
@@ -99,7 +99,7 @@ def encode_op(op: Row) -> bytes:
     """The bytes of a valid op. Raises :class:`InvalidRequest` or :class:`LimitExceeded` (both refused)."""
     check_op(op, _ANY_SIZE)
     try:
-        encoded = dumps(op)
+        encoded = encode_row(op)
     except (ValueError, TypeError) as error:  # a text that is no UTF-8, deep inside
         raise InvalidRequest(f"this cannot be sent: {error}") from error
     if len(encoded) > REQUEST_MAX_BYTES:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from coord.api.events import ChangeKind, Reason
-from coord.api.paths import is_below
+from coord.api.paths import check_path, is_below
+from coord.client.namespace import Namespace, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,18 @@ class SessionPage:
         return iter(self.sessions)
 
 
-def log_page(row: Any, revision: int, path: str) -> LogPage:
-    """From a reply's row; only changes at ``path`` and below."""
+def log_page(row: Any, revision: int, path: str, space: Namespace | None = None) -> LogPage:
+    """From a reply's row; only changes at ``path`` and below, as seen from inside of ``space``."""
     first_revision, revisions = row
+    check_text(path)
+    path = check_path(path) if space is None else space.outside(path)
     entries = [
         LogEntry(
             number,
             log_index,
             wall_ms,
             ChangeKind(kind),
-            changed,
+            changed if space is None else space.surely_inside(changed),
             value,
             version,
             session,

@@ -44,6 +44,7 @@ class Watching:
         "context",
         "error",
         "from_revision",
+        "lost_at",
         "number",
         "opened",
         "opening",
@@ -73,6 +74,8 @@ class Watching:
         self.shown_before = 0
         """What replies of this connection had shown when this watch's opening was answered."""
         self.paused = False
+        self.lost_at: float | None = None
+        """Since when it is not open for want of a connection; ``None`` while it is open, and before."""
         self.closed = False
         self.error: CoordError | None = None
         self.buffer: deque[Event] = deque()
@@ -91,6 +94,16 @@ class Watching:
     def resume_revision(self) -> int | None:
         """The first revision of which not every event has been taken; ``None`` before the first opening."""
         return self.buffer[0].revision if self.buffer else None if self.told is None else self.told + 1
+
+    def heard(self, number: int, revision: int) -> None:
+        """A reply of ``revision`` to what was asked while the watch was open as ``number``.
+
+        If it still is, the reply came on the same connection, and everything through its revision was told before it.
+        This counts where :attr:`shown_before` is of no help: when replies had shown as much before the watch
+        was opened.
+        """
+        if number and self.opened and self.number == number and self.told is not None:
+            self.told = max(self.told, revision)
 
     def take(self) -> Event:
         """The next event of the buffer, which must not be empty."""
@@ -130,6 +143,7 @@ class Watches:
     def opened(self, watch: Watching, revision: int, shown: int) -> None:
         """The member will tell everything after ``revision``; its replies have shown ``shown``."""
         watch.opened = True
+        watch.lost_at = None
         watch.told = revision if watch.told is None else max(watch.told, revision)
         watch.shown_before = shown
 
@@ -175,15 +189,18 @@ class Watches:
             watch.buffer_bytes > bounds.watch_buffer_bytes * share
         )
 
-    def settle(self, watch: Watching, shown: int) -> None:
-        """Before it is shut: count what this connection's replies have shown."""
-        if watch.opened and shown > watch.shown_before:
-            watch.told = shown if watch.told is None else max(watch.told, shown)
+    def told(self, watch: Watching, shown: int) -> int | None:
+        """Everything through this revision was told, also by what this connection's replies have shown."""
+        if watch.told is not None and watch.opened and shown > watch.shown_before:
+            return max(watch.told, shown)
+        return watch.told
 
-    def disconnected(self, shown: int) -> None:
+    def disconnected(self, shown: int, now: float) -> None:
         """None is open any more; each knows from where to go on."""
         for watch in list(self._open.values()):
-            self.settle(watch, shown)
+            watch.told = self.told(watch, shown)
+            if watch.opened:
+                watch.lost_at = now
             self.shut(watch)
 
 

@@ -64,6 +64,11 @@ def modified_revision(path: str) -> Subject:
     return Subject(Target.MODIFIED_REVISION, path)
 
 
+def children_revision(path: str) -> Subject:
+    """The store's revision when a child was last created or deleted, or at the znode's own create."""
+    return Subject(Target.CHILDREN_REVISION, path)
+
+
 def child_count(path: str) -> Subject:
     """How many children the znode has."""
     return Subject(Target.CHILD_COUNT, path)

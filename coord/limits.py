@@ -45,6 +45,18 @@ class StoreLimits:
     it is told ``reply_forgotten``."""
     reply_bytes_per_session: int = 16 * MIB
     """As above, of the large parts of replies (values that a multi read)."""
+    claims_per_session: int = 4_096
+    """Held and waiting. They all end in one revision, with its ephemerals, and each may take an empty container along:
+    ``ephemerals_per_session + 2 * claims_per_session + GRANTS_MAX <= CHANGES_MAX``. Beyond: ``limit_exceeded``."""
+    waiters_per_znode: int = 10_000
+    """Beyond: ``limit_exceeded``."""
+    claims: int = 1_000_000
+    """In all. Beyond: ``limit_exceeded``."""
+    fences: int = 1_000
+    """Beyond: ``limit_exceeded``."""
+    label_bytes: int = 1_024
+    """Of one claim, at most ``LABEL_BYTES_MAX``. Beyond: ``limit_exceeded``. ``CHANGES_MAX`` changes with a path each,
+    ``GRANTS_MAX`` with a path and a label each, and one client frame of values and labels fit into one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,14 @@ class MemberLimits:
 
 CHANGES_MAX = 20_000
 """Of one revision: its events must fit into one frame, each with a path of ``PATH_MAX_BYTES``."""
+
+GRANTS_MAX = 1_000
+"""Claims that waited and are granted by one revision at most, beside its other changes; the next entry goes on. Each
+event has a path and a label: ``CHANGES_MAX * (PATH_MAX_BYTES + 64) + GRANTS_MAX * (PATH_MAX_BYTES + 64 + label_bytes) +
+CLIENT_FRAME_MAX_BYTES < SERVER_FRAME_MAX_BYTES`` (27 of 32 MiB; 30 with labels of ``LABEL_BYTES_MAX``)."""
+
+LABEL_BYTES_MAX = 4_096
+"""What ``label_bytes`` can be set to; see ``GRANTS_MAX``."""
 
 OUTBOX_MIN_BYTES = 4 * MIB
 """Reads are put off for a client that has 1 MiB waiting, but a step or two of them may be under way."""

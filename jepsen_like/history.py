@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Final, TypeAlias
 
-from coord.api import ops, results
+from coord.api import ops, results, tokens
 from coord.api.events import Change
 
 VERSION: Final = 1
@@ -90,6 +90,8 @@ class SessionProof:
     connection: int
     called_ns: int
     returned_ns: int
+    until_ns: int = 0
+    """Until then its client is sure of the session now, by its own clock and its own reckoning; 0: it did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,12 @@ class WatchOpened:
     watch: int
     path: str
     scope: str
-    """``znode``, ``children`` or ``subtree``."""
+    """``znode``, ``children`` or ``subtree``, with ``+claims`` where claims' changes are told, too; or ``claims``:
+    those of ``session``."""
     from_revision: int | None
     revision: int
     at_ns: int
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,35 @@ class WatchOver:
     watch: int
     error: str
     first_revision: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimHeld:
+    """The client library says that its process holds a claim: from here until the :class:`ClaimOver` of the same claim,
+    or until the session is over for the client, or it is no longer sure of it (``SessionProof.until_ns``)."""
+
+    record: ClassVar[str] = "claim_held"
+    process: int
+    session: int
+    claim: int
+    """Its number."""
+    path: str
+    token: int
+    """The revision of the grant."""
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOver:
+    """``by`` ``member``: the client was told; ``request``: it is about to ask for the end of it; ``client``: it gives
+    up its session."""
+
+    record: ClassVar[str] = "claim_over"
+    process: int
+    session: int
+    claim: int
+    by: str
     at_ns: int
 
 
@@ -216,6 +249,8 @@ Record: TypeAlias = (
     | WatchOpened
     | WatchTold
     | WatchOver
+    | ClaimHeld
+    | ClaimOver
     | Committed
     | Digest
     | Fault
@@ -227,7 +262,7 @@ _RECORDS: Final[dict[str, type[Any]]] = {
     each.record: each
     for each in (
         Run, Operation, SessionOpened, SessionProof, SessionOver, WatchOpened, WatchTold, WatchOver,
-        Committed, Digest, Fault, Leader, Note,
+        ClaimHeld, ClaimOver, Committed, Digest, Fault, Leader, Note,
     )
 }  # fmt: skip
 
@@ -237,6 +272,10 @@ _VALUES: Final[dict[str, type[Any]]] = {
         ops.Create, ops.Set, ops.Delete, ops.Get, ops.Exists, ops.List, ops.Compare, ops.Multi,
         results.Created, results.Written, results.Deleted, results.Znode, results.Child, results.Page,
         results.MultiResult, results.Stat,
+        ops.Claim, ops.ClaimFirst, ops.Release, ops.ClaimSettings, ops.Fence, ops.FencedWrite, ops.Claims,
+        ops.ClaimInfo,
+        tokens.Token, results.Claiming, results.ClaimedFirst, results.ClaimedChild, results.Released, results.ClaimRow,
+        results.ClaimPage, results.ClaimFacts,
     )
 }  # fmt: skip
 """What may stand inside an operation: ``{"Set": {"path": "/a", "value": {"text": "1"}}}``; defaults are left out."""
@@ -245,6 +284,7 @@ _ENUMS: Final[dict[str, type[IntEnum]]] = {
     "kind": ops.Kind,
     "target": ops.Target,
     "operator": ops.Operator,
+    "scope": ops.WatchScope,
 }
 """The fields of these values that hold one; it is written by its name."""
 
@@ -289,6 +329,8 @@ def _dump(value: Any) -> Any:
             return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, IntEnum):
         return value.name.lower()
+    if isinstance(value, results.Stat):
+        return {"Stat": {name: _dump(each) for name, each in value._asdict().items()}}
     if isinstance(value, tuple | list):
         # Names are for fields. A change's numbers stay numbers, also where the store put an enum.
         return [int(each) if isinstance(each, IntEnum) else _dump(each) for each in value]

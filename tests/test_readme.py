@@ -20,21 +20,37 @@ pytestmark = pytest.mark.processes
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_python_example(tmp_path: Path, backend: str) -> None:
-    code = README.split("```python\n")[1].split("```")[0]
-    assert "anyio.run(main)" in code
-    code = code.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
-    with Cluster(tmp_path) as cluster:
+EXAMPLES = [block.split("```")[0] for block in README.split("```python\n")[1:]]
+
+
+def run(code: str, folder: Path) -> str:
+    """What an example prints, with the ports of a cluster of its own."""
+    with Cluster(folder) as cluster:
         for number, endpoint in enumerate(cluster.endpoints, 1):
             code = code.replace(f"127.0.0.1:471{number}", endpoint)
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
         )
     assert done.returncode == 0, done.stderr
-    assert "somebody was faster: '/app/config' is at version 1" in done.stdout
-    assert "['w-0000000000']" in done.stdout
-    assert "SET /app/config b'v2'" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_python_example(tmp_path: Path, backend: str) -> None:
+    code = EXAMPLES[0]
+    assert "anyio.run(main)" in code
+    printed = run(code.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})"), tmp_path)
+    assert "somebody was faster: '/app/config' is at version 1" in printed
+    assert "['w-0000000000']" in printed
+    assert "SET /app/config b'v2'" in printed
+
+
+def test_the_example_for_plain_threads(tmp_path: Path) -> None:
+    assert run(EXAMPLES[1], tmp_path) == "b'red'\n"
+
+
+def test_the_example_of_a_lock(tmp_path: Path) -> None:
+    assert "'/app/report' is fenced" in run(EXAMPLES[2], tmp_path)
 
 
 def test_the_commands(tmp_path: Path) -> None:

@@ -71,6 +71,30 @@ class LimitExceeded(CoordError):
     code, slug = 15, "limit_exceeded"
 
 
+class Claimed(CoordError):
+    """The znode is held, or others wait for it, or a lock delay runs; and waiting was not asked for.
+
+    ``details`` has the ``session`` and ``token`` of a holder (0 and 0 where nobody holds it just now).
+    """
+
+    code, slug = 16, "claimed"
+
+
+class NotHeld(CoordError):
+    """The claim is not, or is no longer, this session's."""
+
+    code, slug = 17, "not_held"
+
+
+class StaleToken(CoordError):
+    """A write below a fence that presented no token of a present holder of the fence's claim.
+
+    ``details`` has the ``token`` that is current (0: nobody holds the claim), and which ``fence`` and ``claim``.
+    """
+
+    code, slug = 18, "stale_token"
+
+
 class InvalidRequest(CoordError):
     """The request is not one that the protocol knows, or an argument is out of its range."""
 
@@ -156,6 +180,9 @@ ERRORS: Mapping[int, type[CoordError]] = {
         NotEmpty,
         NotAllowed,
         LimitExceeded,
+        Claimed,
+        NotHeld,
+        StaleToken,
         InvalidRequest,
         SessionEnded,
         SessionRequired,

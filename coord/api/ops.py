@@ -16,11 +16,14 @@ Row: TypeAlias = Sequence[Any]
 
 CREATE, SET, DELETE, GET, EXISTS, LIST, MULTI = 1, 2, 3, 4, 5, 6, 7
 LOG, SESSIONS, STATUS = 8, 9, 10
+CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED_WRITE, CLAIMS, CLAIM_INFO = range(11, 19)
 
-WRITES = frozenset({CREATE, SET, DELETE, MULTI})
+WRITES = frozenset(
+    {CREATE, SET, DELETE, MULTI, CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED_WRITE}
+)
 """Ops that go through the log. A multi always does, also one that only reads."""
 
-READS = frozenset({GET, EXISTS, LIST, LOG, SESSIONS, STATUS})
+READS = frozenset({GET, EXISTS, LIST, LOG, SESSIONS, STATUS, CLAIMS, CLAIM_INFO})
 
 
 class Kind(IntEnum):
@@ -60,6 +63,22 @@ class ListFlag:
     STATS = 2
 
 
+class ClaimFlag:
+    WAIT = 1
+    SHARED = 2
+    CREATE = 4
+    PARENTS = 8
+
+
+class ClaimFirstFlag:
+    WAIT = 1
+    VALUES = 2
+
+
+class ReleaseFlag:
+    FORCE = 1
+
+
 class ReadMode(IntEnum):
     """How fresh a read must be."""
 
@@ -78,6 +97,12 @@ class WatchScope(IntEnum):
     """Each direct child: created, set, deleted."""
     SUBTREE = 3
     """The znode and everything below."""
+    CLAIMS = 4
+    """The changes of the claims of the connection's own session, wherever they are."""
+
+
+WATCH_CLAIMS = 8
+"""Added to one of the first three scopes: changes of claims, settings and fences there are told, too."""
 
 
 class Target(IntEnum):
@@ -89,6 +114,14 @@ class Target(IntEnum):
     MODIFIED_REVISION = 4
     EXISTS = 5
     CHILD_COUNT = 6
+    CHILDREN_REVISION = 7
+    """Grows whenever a child is created or deleted: a listing that is as old still holds."""
+    CLAIM_TOKEN = 8
+    """The greatest token held; 0: it is not held."""
+    CLAIM_HOLDER = 9
+    """The session of the claim with that token (of several, the one with the least number); 0: it is not held."""
+    CLAIM_COUNT = 10
+    """How many claims are held."""
 
 
 class Operator(IntEnum):
@@ -211,8 +244,8 @@ class Multi:
     """
 
     compare: tuple[Compare, ...] = ()
-    then: "tuple[TreeOp, ...]" = ()
-    otherwise: "tuple[TreeOp, ...]" = ()
+    then: "tuple[BranchOp, ...]" = ()
+    otherwise: "tuple[BranchOp, ...]" = ()
 
     def row(self) -> Row:
         return [
@@ -223,7 +256,125 @@ class Multi:
         ]
 
 
-TreeOp: TypeAlias = Create | Set | Delete | Get | Exists | List
-"""What may stand in a branch of a multi."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Claim ``units`` of the znode's capacity for this session, or share it with others who share.
 
-Op: TypeAlias = TreeOp | Multi
+    Granted at once if it fits and nobody waits; else refused (``claimed``), or with ``wait`` queued, first come
+    first served. ``create`` makes a container where there is no znode. ``label`` is for people: who, what for.
+    """
+
+    path: str
+    wait: bool = False
+    shared: bool = False
+    units: int = 1
+    label: bytes = b""
+    create: bool = False
+    parents: bool = False
+
+    def row(self) -> Row:
+        flags = ClaimFlag.WAIT * self.wait | ClaimFlag.SHARED * self.shared
+        flags |= ClaimFlag.CREATE * self.create | ClaimFlag.PARENTS * self.parents
+        return [CLAIM, self.path, flags, self.units, self.label]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFirst:
+    """Claim up to ``count`` children that nobody claims, in the order of their names; one unit of each.
+
+    With ``wait`` and no such child: wait at the parent for one. ``values`` reads the children's values.
+    """
+
+    parent: str
+    count: int = 1
+    wait: bool = False
+    values: bool = False
+    label: bytes = b""
+
+    def row(self) -> Row:
+        flags = ClaimFirstFlag.WAIT * self.wait | ClaimFirstFlag.VALUES * self.values
+        return [CLAIM_FIRST, self.parent, self.count, flags, self.label]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give a claim up, held or waiting. ``to``: the number of a claim that waits for the same path, to be granted in
+    its stead, out of order. ``force``: another session's claim, too.
+    """
+
+    number: int
+    to: int = 0
+    force: bool = False
+
+    def row(self) -> Row:
+        return [RELEASE, self.number, self.to, ReleaseFlag.FORCE * self.force]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSettings:
+    """How many units of a znode can be held (1 unless set), and for how long after the expiry of a holder's session
+    nobody is granted it (0 unless set).
+    """
+
+    path: str
+    capacity: int = 1
+    lock_delay_ms: int = 0
+
+    def row(self) -> Row:
+        return [CLAIM_SETTINGS, self.path, self.capacity, self.lock_delay_ms]
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Bind ``path`` and all below it to the claim at ``claim``; ``None``: take the fence away."""
+
+    path: str
+    claim: str | None
+
+    def row(self) -> Row:
+        return [FENCE, self.path, self.claim]
+
+
+@dataclass(frozen=True, slots=True)
+class FencedWrite:
+    """``op`` with ``tokens`` presented, each ``(incarnation, revision)``."""
+
+    tokens: tuple[tuple[int, int], ...]
+    op: "Create | Set | Delete | Multi | Fence"
+
+    def row(self) -> Row:
+        return [FENCED_WRITE, [list(token) for token in self.tokens], self.op.row()]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Read one page of claims at ``path`` (``scope`` ZNODE) or there and below (SUBTREE), of ``session`` if given, by
+    number, those after ``after`` only.
+    """
+
+    path: str
+    scope: WatchScope = WatchScope.SUBTREE
+    session: int | None = None
+    after: int | None = None
+    limit: int = 1000
+
+    def row(self) -> Row:
+        return [CLAIMS, self.path, int(self.scope), self.session, self.after, self.limit]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimInfo:
+    """Read what holds for claims at ``path``: settings, a delay that runs, counts, and fences."""
+
+    path: str
+
+    def row(self) -> Row:
+        return [CLAIM_INFO, self.path]
+
+
+TreeOp: TypeAlias = Create | Set | Delete | Get | Exists | List
+
+BranchOp: TypeAlias = TreeOp | Claim | Release | ClaimSettings | Fence
+"""What may stand in a branch of a multi; a claim in it does not wait."""
+
+Op: TypeAlias = BranchOp | Multi | ClaimFirst | FencedWrite | Claims | ClaimInfo

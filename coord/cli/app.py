@@ -8,7 +8,8 @@ import typer
 
 from coord import __version__
 
-MEMBERS, TREE, LOOKING, OFFLINE = "Members", "The tree", "The service", "A data folder, offline"
+MEMBERS, TREE, CLAIMS = "Members", "The tree", "Claims: locks and elections"
+LOOKING, OFFLINE = "The service", "A data folder, offline"
 
 COMMANDS: Final = {
     "serve": ("serve", "serve", MEMBERS),
@@ -20,6 +21,10 @@ COMMANDS: Final = {
     "stat": ("tree", "stat", TREE),
     "ls": ("tree", "ls", TREE),
     "tree": ("tree", "tree", TREE),
+    "lock": ("holding", "lock", CLAIMS),
+    "elect": ("holding", "elect", CLAIMS),
+    "claims": ("claiming", "claims", CLAIMS),
+    "why": ("claiming", "why", CLAIMS),
     "watch": ("looking", "watch", LOOKING),
     "log": ("looking", "log", LOOKING),
     "status": ("looking", "status", LOOKING),

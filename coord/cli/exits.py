@@ -29,6 +29,16 @@ UNAVAILABLE: Final = 5
 STORAGE: Final = 6
 """A data folder that cannot be used."""
 
+# Those of `coord lock` and `coord elect`, which else end with the code of their command. They are where a shell has its
+# own, above what commands use; a command that was ended by a signal counts as 128 and its number, as in a shell.
+NOT_ACQUIRED: Final = 124
+"""The claim was not granted in time (as `timeout` says it); the command was not run."""
+LOST: Final = 125
+"""The claim was lost while the command ran; it was ended."""
+NOT_EXECUTABLE: Final = 126
+NOT_A_COMMAND: Final = 127
+SIGNALLED: Final = 128
+
 
 def exit_code(error: CoordError) -> int:
     """The exit code that tells a script what ``error`` was."""

@@ -129,7 +129,7 @@ def watch(
 
     async def command(client: Client) -> None:
         left = count
-        async with client.watch(path, scope=scope, from_revision=from_revision) as events:
+        async with client.watch(path, scope, from_revision, on_gap="raise") as events:
             async for event in events:
                 _print_event(event, as_json)
                 if left is not None:

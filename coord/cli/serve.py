@@ -38,9 +38,9 @@ def serve(
     """Run one member. Without arguments: a cluster of one, its data in ./coord-data, on 127.0.0.1:4711."""
     # Here, not above: they are half of what there is to import, and the other commands answer without them.
     from coord.disk.errors import StorageError
+    from coord.server.causes import Stopped
     from coord.server.config import ConfigError, load_config, parse_members
-    from coord.server.member import Stopped
-    from coord.server.member import serve as serve_member
+    from coord.server.process import serve as serve_member
 
     logging.basicConfig(
         stream=sys.stderr,

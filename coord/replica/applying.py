@@ -51,7 +51,10 @@ def apply_committed(state: ReplicaState, entries: list[Entry]) -> None:
 
 def _tell_events(state: ReplicaState) -> None:
     connections, dirty = state.connections, state.dirty
-    for revision in state.store.take_fresh():
+    fresh = state.store.take_fresh()
+    if not state.watches:
+        return  # also without a look at each revision: most of what is applied concerns no watch here
+    for revision in fresh:
         for connection, group in state.watches.groups(revision).items():
             dirty[connection] = None
             if group is not None:

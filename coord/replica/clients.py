@@ -13,7 +13,7 @@ from coord.api.errors import (
     SessionRequired,
     WrongCluster,
 )
-from coord.api.ops import ReadMode
+from coord.api.ops import ReadMode, WatchScope
 from coord.replica.connections import Connection
 from coord.replica.reads import Waiting
 from coord.replica.serving import serve, welcome
@@ -200,6 +200,9 @@ def _watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
             {"limit": "watches_per_connection", "maximum": maximum},
         )
         refuse(state, client, frame.request, error)
+    elif frame.scope == WatchScope.CLAIMS and not client.session:
+        nobody = SessionRequired("this connection has no session, and so no claims to watch")
+        refuse(state, client, frame.request, nobody)
     else:
         client.watch_count += 1
         waiting = Waiting(client.id, frame, state.now_ms)

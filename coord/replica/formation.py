@@ -69,6 +69,11 @@ class Formation:
                 self.messages += [(other, FormationProbe(self._nonce)) for other in self._others]
             self._ticks += 1
 
+    def lost(self, peer: int) -> None:
+        """The connection to ``peer`` broke, or is there now: what it was asked before did not arrive. Ask it again."""
+        if self.outcome is None:
+            self.messages.append((peer, FormationProbe(self._nonce)))
+
     def receive(self, sender: int, message: PeerMessage) -> None:
         """A message of another member; what does not belong to forming is passed over."""
         if isinstance(message, FormationProbe):

@@ -54,13 +54,25 @@ def tick(state: ReplicaState) -> None:
     if store.limits != state.settings.store_limits and not state.limits_proposed:
         wanted = {name: getattr(state.settings.store_limits, name) for name in limit_names(StoreLimits)}
         state.limits_proposed = _propose(state, [encode_command((SET_LIMITS, wanted))]) is not None
-    next_due_ms = store.tree.next_due_ms
+    _propose_due(state)
+
+
+def has_more(state: ReplicaState) -> bool:
+    """More claims were freed at once than one revision may grant: on with it at once, and not at the next tick."""
+    return (
+        bool(state.store.claims.unsettled) and state.leads and state.sweep_index <= state.store.applied_index
+    )
+
+
+def _propose_due(state: ReplicaState) -> None:
+    """If the store has something to do by itself, give it an entry without commands: its time is what it brings."""
+    store = state.store
+    next_due_ms = store.next_due_ms
     if (
         next_due_ms is not None
         and next_due_ms <= cluster_time_ms(state)
         and state.sweep_index <= store.applied_index
     ):
-        # An entry without commands: its time is what it brings.
         state.sweep_index = _propose(state, []) or state.sweep_index
 
 
@@ -73,6 +85,8 @@ def propose_gathered(state: ReplicaState) -> None:
     """
     proposals, raft = state.proposals, state.raft
     proposals.gather_own()
+    if has_more(state) and not proposals.gathered:
+        _propose_due(state)
     if not proposals.gathered or raft.last_index > max(raft.persisted_index, raft.commit_index):
         return
     if raft.uncommitted_bytes >= state.settings.uncommitted_bytes:

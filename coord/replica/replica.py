@@ -136,7 +136,7 @@ def _settle(state: ReplicaState) -> None:
         if not outputs:
             return
         _handle_raft(state, outputs)
-        if not (state.proposals.has_new or state.rounds.wanted):
+        if not (state.proposals.has_new or state.rounds.wanted or leading.has_more(state)):
             return  # nothing that was done now gives Raft more to do
     check(False, "a step settles")
 

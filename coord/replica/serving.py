@@ -211,7 +211,7 @@ def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:
         client.watch_count -= 1
         refuse(state, client, frame.request, _gap(state, first))
         return
-    watcher = Watcher(client.id, frame.watch, frame.path, frame.scope, first)
+    watcher = Watcher(client.id, frame.watch, frame.path, frame.scope, first, client.session)
     state.watches.add(watcher)
     # The reply goes ahead of the watch's past. Its revision is the one before the first that the watch tells of: it
     # shows nothing that the events would have to come before.

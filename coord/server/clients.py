@@ -30,6 +30,9 @@ class ClientNetwork:
         self.poller = poller
         self._complain = complain
         self._clients: dict[int, _Client] = {}
+        self._cut_off: dict[int, _Client] = {}
+        """Those that a cut keeps from being heard, or from hearing; the latter are not among ``_clients``."""
+        self._cut = (False, False)
         self._next = 1
         self._put: Put | None = None
         self._stopping = False
@@ -95,13 +98,35 @@ class ClientNetwork:
         deadline = time.monotonic() + GOODBYE_S
         while self._clients and time.monotonic() < deadline:
             self.poller.poll(0.05)
-        for client in list(self._clients.values()):
+        self.close()
+
+    def close(self) -> None:
+        """End all connections without a word, and whatever is still handed over. Also in trio's thread, once no other
+        polls.
+        """
+        self._stopping = True
+        for client in [*self._clients.values(), *self._cut_off.values()]:
             client.stream.end()
+
+    def cut(self, to: bool, from_: bool) -> None:
+        """From now on, say nothing to the clients, or hear nothing of them, or both.
+
+        Connections stay, in silence, as when the network drops what it is given. At the next change they end, for
+        something of what was said is missing there.
+        """
+        for client in list(self._cut_off.values()):
+            client.stream.end()
+        self._cut = (to, from_)
+        for client in list(self._clients.values()):
+            self._keep_from(client)
 
     # --- for one client -------------------------------------------------------------------------
 
     def turn_away(self, client: "_Client", error: CoordError) -> None:
         """Say why, and hang up."""
+        if client.number not in self._clients:
+            client.stream.end()  # a cut: it cannot be told
+            return
         client.greeted = True
         client.stream.send(encode_goodbye(error))
         self._end_politely(client)
@@ -112,7 +137,8 @@ class ClientNetwork:
 
     def ended(self, client: "_Client") -> None:
         """Its connection is closed; its session has its timeout to come back."""
-        del self._clients[client.number]
+        self._clients.pop(client.number, None)
+        self._cut_off.pop(client.number, None)
         self._deadlines.pop(client.number, None)
         if self._put is not None:
             self._put(ClientLost(client.number))
@@ -125,7 +151,19 @@ class ClientNetwork:
         number, self._next = self._next, self._next + 1
         put(ClientConnected(number, secrets.token_bytes(16), ""))
         self._deadlines[number] = time.monotonic() + self.limits.handshake_ms / 1000
-        self._clients[number] = _Client(self, number, connection, put)
+        client = self._clients[number] = _Client(self, number, connection, put)
+        self._keep_from(client)
+
+    def _keep_from(self, client: "_Client") -> None:
+        """What the present cut means for this client."""
+        to, from_ = self._cut
+        if to or from_:
+            self._cut_off[client.number] = client
+        if to:
+            del self._clients[client.number]  # so nothing that is for it finds it
+            self._deadlines.pop(client.number, None)
+        if from_:
+            client.hear_nothing()
 
     def _end_politely(self, client: "_Client") -> None:
         if client.stream.over:
@@ -137,13 +175,24 @@ class ClientNetwork:
 class _Client:
     """One client's connection."""
 
-    __slots__ = ("_buffer", "_in_flight", "_network", "_put", "_reads", "greeted", "number", "stream")
+    __slots__ = (
+        "_buffer",
+        "_in_flight",
+        "_network",
+        "_put",
+        "_reads",
+        "_window",
+        "greeted",
+        "number",
+        "stream",
+    )
 
     def __init__(self, network: ClientNetwork, number: int, connection: socket.socket, put: Put) -> None:
         self._network = network
         self._put = put
         self._buffer = FrameBuffer(CLIENT_FRAME_MAX_BYTES)
         self._in_flight = 0
+        self._window = network.limits.requests_in_flight
         self._reads = True
         self.number = number
         self.greeted = False
@@ -162,6 +211,11 @@ class _Client:
         self._in_flight = max(self._in_flight - answered, 0)
         if not self._reads:
             self._choose()
+
+    def hear_nothing(self) -> None:
+        """From now on, whatever it is told."""
+        self._window = -1
+        self._choose()
 
     def _take(self, data: bytes) -> None:
         try:
@@ -182,7 +236,7 @@ class _Client:
 
     def _choose(self) -> None:
         """Back-pressure is not reading: not from one that has too much under way."""
-        reads = self._in_flight <= self._network.limits.requests_in_flight
+        reads = self._in_flight <= self._window
         if reads != self._reads and not self.stream.over:
             self._reads = reads
             self.stream.read(reads)

@@ -13,7 +13,15 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from coord.disk.settings import StorageSettings
-from coord.limits import CHANGES_MAX, MIB, OUTBOX_MIN_BYTES, MemberLimits, StoreLimits
+from coord.limits import (
+    CHANGES_MAX,
+    GRANTS_MAX,
+    LABEL_BYTES_MAX,
+    MIB,
+    OUTBOX_MIN_BYTES,
+    MemberLimits,
+    StoreLimits,
+)
 from coord.raft.settings import RaftSettings
 from coord.replica.settings import ReplicaSettings
 
@@ -212,6 +220,19 @@ def _check_limits(table: str, values: dict[str, int], kind: type[MemberLimits] |
             raise ValueError(f"{table}.{name} = {value}: at least {OUTBOX_MIN_BYTES}")
         if name == "changes_per_request" and value > CHANGES_MAX:
             raise ValueError(f"{table}.{name} = {value}: at most {CHANGES_MAX}")
+        if name == "label_bytes" and value > LABEL_BYTES_MAX:
+            raise ValueError(f"{table}.{name} = {value}: at most {LABEL_BYTES_MAX}")
+    if kind is StoreLimits:
+        limits = StoreLimits(**values)
+        changes, maximum = (
+            limits.ephemerals_per_session + 2 * limits.claims_per_session,
+            CHANGES_MAX - GRANTS_MAX,
+        )
+        if changes > maximum:
+            raise ValueError(
+                f"{table}.ephemerals_per_session + 2 * {table}.claims_per_session = {changes}: at most {maximum}, for "
+                "they all end in one revision"
+            )
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:

@@ -80,13 +80,18 @@ class DiskTasks:
     # --- in the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                return
-            answer = job()
-            if answer is not None:
-                self._put(answer)
+        try:
+            while True:
+                job = self._jobs.get()
+                if job is None:
+                    return
+                answer = job()
+                if answer is not None:
+                    self._put(answer)
+        finally:
+            for unfinished in (self._saving, self._receiving):
+                if unfinished is not None:
+                    unfinished.abandon()
 
     def _load_section(self, peer: int, snapshot_index: int, section: int) -> Input:
         self._sending[peer] = snapshot_index

@@ -7,18 +7,17 @@ of the disk.
 
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from coord.api.checks import check
 from coord.raft.types import Persist, SnapshotMeta
 from coord.replica.formation import Formation, Formed
 from coord.replica.inputs import ClientOutput, Input, Outputs, Tick
 from coord.replica.replica import Replica
+from coord.replica.state import ReplicaState
 from coord.server.poller import Poller
 from coord.server.threads import run_thread
 from coord.wire.peer_frames import PeerMessage
-
-FORMATION_TICK_S: Final = 0.02
 
 
 class Peers(Protocol):
@@ -52,8 +51,10 @@ class DiskWork(SlowDiskWork, Protocol):
 class Driver:
     """Inputs in, outputs out."""
 
-    def __init__(self, poller: Poller) -> None:
+    def __init__(self, poller: Poller, look: Callable[[ReplicaState], None]) -> None:
+        """``look`` is shown the replica's state at each tick."""
         self._poller = poller
+        self._look = look
         self._inbox: list[Input] = []
         self._stopping = False
 
@@ -77,10 +78,13 @@ class Driver:
         await run_thread("driver", work, self._stop)
 
     def _stop(self) -> None:
-        self._stopping = True
-        self._poller.call(lambda _: None, None)
+        # In the order of all calls: what was to happen before it stops (Member.fall_silent, for one) happens before.
+        self._poller.call(self._stop_now, None)
 
     # --- in the thread --------------------------------------------------------------------------
+
+    def _stop_now(self, _: None) -> None:
+        self._stopping = True
 
     def _drive(self, replica: Replica, tick_s: float, peers: Peers, clients: Clients, disk: DiskWork) -> None:
         tick_at = time.monotonic() + tick_s
@@ -95,6 +99,7 @@ class Driver:
                 tick_at = max(tick_at, now - tick_s) + tick_s
                 inputs.append(Tick())
                 clients.tick()
+                self._look(replica.state)
             if inputs:
                 replica.step(int(now * 1000), time.time_ns() // 1_000_000, inputs)
                 self._do(replica, peers, clients, disk)
@@ -140,7 +145,11 @@ def ask_disk(disk: SlowDiskWork, outputs: Outputs) -> None:
 
 
 async def form(
-    formation: Formation, poller: Poller, peers: Peers, watch_out: Callable[[list[int]], None]
+    formation: Formation,
+    poller: Poller,
+    peers: Peers,
+    tick_ms: int,
+    watch_out: Callable[[list[int]], None],
 ) -> Formed:
     """Find or form the cluster: the first time this member starts. ``watch_out`` hears whom it waits for."""
     stopping = False
@@ -154,10 +163,10 @@ async def form(
             formation.tick()
             say()
             watch_out(formation.waiting_for)
-            tick_at = time.monotonic() + FORMATION_TICK_S
+            tick_at = time.monotonic() + tick_ms / 1000
             while formation.outcome is None and (left_s := tick_at - time.monotonic()) > 0:
                 poller.poll(left_s)
-        say()
+                say()
 
     def say() -> None:
         for peer, message in formation.messages:

@@ -56,19 +56,23 @@ class PeerNetwork:
         member: int,
         addresses: Mapping[int, Address],
         poller: Poller,
-        nursery: trio.Nursery,
         complain: Callable[[str], None],
     ) -> None:
         self._member = member
         self._addresses = dict(addresses)
         self._poller = poller
-        self._nursery = nursery
-        self._token = trio.lowlevel.current_trio_token()
         self._complain = complain
+        self._closed = False
+        self._cut_to: frozenset[int] = frozenset()
+        self._cut_from: frozenset[int] = frozenset()
         self._streams: dict[int, Stream] = {}
         """To each peer."""
+        self._muted: dict[int, Stream] = {}
+        """To each peer that is cut off: open, and nothing is said there."""
         self._incoming: dict[int, Stream] = {}
         """From each peer."""
+        self._arrivals = {peer: trio.Event() for peer in self._addresses}
+        """Set when a peer has dialled this member: so it is up."""
         self._encoder = MessageEncoder()
         self._complaints: dict[int, str] = {}
         self.cluster = b""
@@ -76,10 +80,11 @@ class PeerNetwork:
         self.receive: Receive = lambda peer, messages: None
         self.lost: Lost = lambda peer: None
 
-    def start(self) -> None:
-        """Dial all the others, for as long as the nursery lives. In trio's thread."""
+    def start(self, nursery: trio.Nursery) -> None:
+        """Dial all the others, for as long as ``nursery`` lives. In trio's thread."""
+        token = trio.lowlevel.current_trio_token()
         for peer in self._addresses:
-            self._nursery.start_soon(self._dial_forever, peer)
+            nursery.start_soon(self._dial_forever, peer, token)
 
     # --- in the driver's thread -----------------------------------------------------------------
 
@@ -93,25 +98,55 @@ class PeerNetwork:
             self._complain(f"member {peer} does not take what it is sent; dropping the connection")
             stream.end()
 
+    def cut(self, to: frozenset[int], from_: frozenset[int]) -> None:
+        """From now on, say nothing to some peers and hear nothing of some.
+
+        Connections stay, in silence, as when the network drops what it is given. Those with peers that are reached
+        again end: something of what was said there is missing.
+        """
+        for peer in (to & self._streams.keys()) - self._cut_to:
+            self._muted[peer] = self._streams.pop(peer)
+        for peer in (from_ & self._incoming.keys()) - self._cut_from:
+            self._incoming[peer].read(False)
+        healed = [self._muted[peer] for peer in self._muted.keys() - to]
+        healed += [self._incoming[peer] for peer in (self._cut_from - from_) & self._incoming.keys()]
+        self._cut_to, self._cut_from = to, from_
+        for stream in healed:
+            stream.end()
+
+    def close(self) -> None:
+        """End all connections, and whatever is still handed over. Also in trio's thread, once no other polls."""
+        self._closed = True
+        for stream in [*self._streams.values(), *self._muted.values(), *self._incoming.values()]:
+            stream.end()
+
     def _send_on(self, dialled: "_Dialled") -> None:
         """From now on, what is for this peer goes here."""
+        if self._closed:
+            dialled.connection.close()
+            return
 
         def take(_data: bytes) -> None:
             return  # nothing is said on a connection that this member dialled
 
         def ended() -> None:
-            if self._streams.get(peer) is stream:
-                del self._streams[peer]
+            for each in (self._streams, self._muted):
+                if each.get(peer) is stream:
+                    del each[peer]
             self.lost(peer)
-            self._token.run_sync_soon(dialled.over.set)
+            dialled.token.run_sync_soon(dialled.over.set)
 
         peer = dialled.peer
-        stream = self._streams[peer] = Stream(dialled.connection, self._poller, take, ended)
+        streams = self._muted if peer in self._cut_to else self._streams
+        stream = streams[peer] = Stream(dialled.connection, self._poller, take, ended)
         self.lost(peer)  # what was sent before is lost; from now on it would arrive
 
     def _receive_from(self, greeted: tuple[int, socket.socket]) -> None:
         """From now on, what this peer says is heard."""
         peer, connection = greeted
+        if self._closed:
+            connection.close()
+            return
         buffer = FrameBuffer(PEER_FRAME_MAX_BYTES)
 
         def take(data: bytes) -> None:
@@ -132,10 +167,12 @@ class PeerNetwork:
         if before is not None:
             before.end()  # the peer has given it up; what is still on its way there is of an earlier time
         stream = self._incoming[peer] = Stream(connection, self._poller, take, ended)
+        if peer in self._cut_from:
+            stream.read(False)
 
     # --- outgoing, in trio's thread -------------------------------------------------------------
 
-    async def _dial_forever(self, peer: int) -> None:
+    async def _dial_forever(self, peer: int, token: trio.lowlevel.TrioToken) -> None:
         retry_s = RETRY_FIRST_S
         address = self._addresses[peer]
         while True:
@@ -149,16 +186,21 @@ class PeerNetwork:
                 except (OSError, DecodeError, trio.ClosedResourceError) as error:
                     self._say(peer, f"the connection to member {peer} at {address} broke: {error}")
                     welcome = False
+                except trio.Cancelled:
+                    close(connection)
+                    raise
                 if welcome:
                     retry_s = RETRY_FIRST_S
                     self._say(peer, f"connected to member {peer} at {address}")
-                    dialled = _Dialled(peer, connection)
+                    dialled = _Dialled(peer, connection, token)
                     self._poller.call(self._send_on, dialled)
                     await dialled.over.wait()
                     self._say(peer, f"the connection to member {peer} broke")
                 else:
                     close(connection)
-            await trio.sleep(retry_s)
+            with trio.move_on_after(retry_s):
+                await self._arrivals[peer].wait()
+            self._arrivals[peer] = trio.Event()
             retry_s = min(retry_s * 2, RETRY_MAX_S)
 
     async def _dial(self, address: Address) -> socket.socket:
@@ -184,6 +226,7 @@ class PeerNetwork:
 
     async def accepted(self, connection: socket.socket) -> None:
         """Somebody has come to the members' port."""
+        handed_over = False
         try:
             with trio.move_on_after(HANDSHAKE_S):
                 hello = decode_peer_hello(await _one_frame(connection))
@@ -191,6 +234,8 @@ class PeerNetwork:
                 if fault is None:
                     await send_all(connection, encode_peer_welcome())
                     self._poller.call(self._receive_from, (hello.member, connection))
+                    handed_over = True
+                    self._arrivals[hello.member].set()
                     return
                 self._complain(f"refused a connection on the members' port: {fault}")
                 await send_all(connection, encode_peer_refused(fault))
@@ -200,7 +245,9 @@ class PeerNetwork:
                 await send_all(connection, encode_peer_refused(str(error)))
         except (OSError, trio.ClosedResourceError):
             pass  # the other side dials again, and says there why it had to
-        close(connection)
+        finally:
+            if not handed_over:
+                close(connection)
 
     def _fault(self, hello: PeerHello) -> str | None:
         if hello.to != self._member:
@@ -226,11 +273,12 @@ class PeerNetwork:
 class _Dialled:
     """A connection that this member made, and how its task learns that it is over."""
 
-    __slots__ = ("connection", "over", "peer")
+    __slots__ = ("connection", "over", "peer", "token")
 
-    def __init__(self, peer: int, connection: socket.socket) -> None:
+    def __init__(self, peer: int, connection: socket.socket, token: trio.lowlevel.TrioToken) -> None:
         self.peer = peer
         self.connection = connection
+        self.token = token
         self.over = trio.Event()
 
 

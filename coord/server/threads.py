@@ -22,7 +22,9 @@ async def run_thread(name: str, work: Callable[[], None], stop: Callable[[], Non
             errors.append(error)
         token.run_sync_soon(ended.set)
 
-    thread = threading.Thread(target=run, name=name)
+    # A daemon: its task waits for it in any case, and where a member is a guest in a process (coord/testing), that
+    # process must be able to end without asking it.
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         await ended.wait()

@@ -35,11 +35,16 @@ class History:
     def last_revision(self) -> int:
         return self.first_revision + len(self) - 1
 
-    def append(self, revision: Revision) -> None:
-        """Add the next revision; the oldest go when the bounds are met."""
-        revisions = self._revisions
-        revisions.append(revision)
-        self._bytes += _weight(revision[3])
+    def extend(self, added: Iterable[Revision]) -> None:
+        """Add the next revisions, in order; the oldest go when the bounds are met. The first of all may be any."""
+        revisions, size = self._revisions, self._bytes
+        was_empty = not len(self)
+        for revision in added:
+            revisions.append(revision)
+            size += _weight(revision[3])
+        self._bytes = size
+        if was_empty and len(self):
+            self.first_revision = revisions[self._dropped][0]
         kept = len(revisions) - self._dropped
         if kept <= self.revisions_max and self._bytes <= self.bytes_max:
             return
@@ -56,13 +61,6 @@ class History:
         """Revisions from ``revision`` (not before ``first_revision``), at most ``limit``."""
         start = self._dropped + max(revision - self.first_revision, 0)
         return self._revisions[start : None if limit is None else start + limit]
-
-    def extend(self, revisions: Iterable[Revision]) -> None:
-        """Add revisions in order, as when loading a snapshot."""
-        for revision in revisions:
-            if not len(self):
-                self.first_revision = revision[0]
-            self.append(revision)
 
 
 def within(revisions: list[Revision], bytes_max: int, newest: bool) -> list[Revision]:

@@ -69,7 +69,7 @@ class Session:
         if confirmed - before <= 2 * len(replies):
             for request in range(before + 1, confirmed + 1):
                 reply = replies.pop(request, None)
-                if reply is not None and self.reply_bytes:
+                if self.reply_bytes and reply is not None:
                     self.reply_bytes -= reply_weight(reply)
         else:
             # Ids may be far apart: reads take ids too.
@@ -81,12 +81,9 @@ class Session:
         self.replies[reply[0]] = reply
         self.reply_bytes += reply_weight(reply)
 
-    def keep(self, request: int, reply: Reply, limits: StoreLimits) -> None:
-        """Keep the reply of a request that has just been applied."""
+    def trim(self, limits: StoreLimits) -> None:
+        """After replies were kept: the oldest go while they are too many, or too large."""
         replies = self.replies
-        replies[request] = reply
-        if type(reply[4]) is tuple:
-            self.reply_bytes += reply_weight(reply)
         while len(replies) > limits.replies_per_session or (
             self.reply_bytes > limits.reply_bytes_per_session and len(replies) > 1
         ):

@@ -13,15 +13,17 @@ threaded process is a gamble), and a persistent tree (log-many allocations for e
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from coord.api.checks import check
+from coord.api.checks import InvariantViolation, check
 from coord.api.events import Revision
 from coord.limits import MemberLimits, StoreLimits, limit_names
+from coord.store.claims import DEFAULT, FIRST, SHARED, Claim, Claims
 from coord.store.sessions import Session, weight
 from coord.store.store import Store
 from coord.store.znode import Znode
 
-HEAD, SESSIONS, HISTORY, ZNODES = 1, 2, 3, 4
-SNAPSHOT_VERSION: Final = 1
+HEAD, SESSIONS, HISTORY, ZNODES, CLAIMS, CLAIM_PATHS, FENCES = 1, 2, 3, 4, 5, 6, 7
+SNAPSHOT_VERSION: Final = 2
+"""Version 1, which is still read, has no claims, no fences and no incarnation."""
 
 Section = tuple[int, list[Any]]
 """``(kind, rows)``."""
@@ -49,9 +51,16 @@ class StoreSnapshot:
             "limits": {name: getattr(store.limits, name) for name in limit_names(StoreLimits)},
             "sessions": len(store.sessions),
             "znodes": len(self._paths),
+            "incarnation": store.incarnation,
+            "next_claim": store.claims.next_claim,
+            "claims": len(store.claims.by_number),
+            "unsettled": len(store.claims.unsettled),
         }
         sessions = [_session_row(session) for session in store.sessions.values()]
-        self._sections = self._walk(head, sessions, store.history.since(0))
+        claims = list(store.claims.by_number.values())  # they are immutable: copying the list is all it takes
+        claim_paths = _claim_path_rows(store.claims)
+        fences = list(store.fences.by_path.items())
+        self._sections = self._walk(head, sessions, store.history.since(0), claims, claim_paths, fences)
 
     def next_section(self) -> Section | None:
         """The next section, ``None`` after the last. Each costs about the same."""
@@ -63,7 +72,13 @@ class StoreSnapshot:
             self._tree.shadow = None
 
     def _walk(
-        self, head: dict[str, Any], sessions: list[list[Any]], history: list[Revision]
+        self,
+        head: dict[str, Any],
+        sessions: list[list[Any]],
+        history: list[Revision],
+        claims: list[Claim],
+        claim_paths: list[tuple[str, int, int, int, bool]],
+        fences: list[tuple[str, str]],
     ) -> Iterator[Section]:
         yield HEAD, [head]
         for rows in _in_lots(sessions, self._section_bytes, _session_weight):
@@ -83,6 +98,13 @@ class StoreSnapshot:
                 rows, size = [], 0
         if rows:
             yield ZNODES, rows
+        claims.sort()  # by number: sections of equal stores are equal
+        for claim_rows in _in_lots(claims, self._section_bytes, _claim_weight):
+            yield CLAIMS, claim_rows
+        for path_rows in _in_lots(claim_paths, self._section_bytes, _path_weight):
+            yield CLAIM_PATHS, path_rows
+        for fence_rows in _in_lots(fences, self._section_bytes, _fence_weight):
+            yield FENCES, fence_rows
 
 
 class StoreLoader:
@@ -105,6 +127,14 @@ class StoreLoader:
                 self._load_znodes(rows)
             elif kind == SESSIONS:
                 self._load_sessions(rows)
+            elif kind == CLAIMS:
+                self._load_claims(rows)
+            elif kind == CLAIM_PATHS:
+                self._load_claim_paths(rows)
+            elif kind == FENCES:
+                for path, claim in rows:
+                    _check_types((path, claim), "ss")
+                    self._store.fences.put(path, claim)
             elif kind == HISTORY:
                 self._store.history.extend(
                     (revision, index, wall_ms, tuple([tuple(change) for change in changes]))
@@ -112,7 +142,7 @@ class StoreLoader:
                 )
             else:
                 raise ValueError(f"a section of the unknown kind {kind}")
-        except (TypeError, KeyError, IndexError, AttributeError) as error:
+        except (TypeError, KeyError, IndexError, AttributeError, InvariantViolation) as error:
             raise ValueError(f"a malformed section of kind {kind}: {error!r}") from error
 
     def finish(self) -> Store:
@@ -127,6 +157,19 @@ class StoreLoader:
         store.tree.restored(self._below)
         if any(owner not in store.sessions for owner in store.tree.ephemerals):
             raise ValueError("the snapshot has an ephemeral without its session")
+        claims = store.claims
+        if len(claims.by_number) != head.get("claims", 0) or len(claims.unsettled) != head.get(
+            "unsettled", 0
+        ):
+            raise ValueError("the snapshot ends before its end: claims are missing")
+        if any(owner not in store.sessions for owner in claims.by_session):
+            raise ValueError("the snapshot has a claim without its session")
+        if any(
+            path not in store.tree.znodes
+            for table in (claims.held, claims.waiting, claims.first, claims.settings)
+            for path in table
+        ):
+            raise ValueError("the snapshot has a claim without its znode")
         if not len(store.history):
             store.history.first_revision = store.revision + 1
         if store.history.last_revision != store.revision:
@@ -134,9 +177,9 @@ class StoreLoader:
         return store
 
     def _load_head(self, head: dict[str, Any]) -> None:
-        if head["version"] != SNAPSHOT_VERSION:
+        if head["version"] not in (1, SNAPSHOT_VERSION):
             raise ValueError(
-                f"a snapshot of version {head['version']!r:.20}; this member knows {SNAPSHOT_VERSION}"
+                f"a snapshot of version {head['version']!r:.20}; this member knows 1 to {SNAPSHOT_VERSION}"
             )
         store = self._store
         store.applied_index = head["applied_index"]
@@ -145,6 +188,9 @@ class StoreLoader:
         store.next_session = head["next_session"]
         store.openers = {member: (boot, number) for member, boot, number in head["openers"]}
         store.set_limits(head["limits"])
+        if head["version"] > 1:
+            store.incarnation = head["incarnation"]
+            store.claims.next_claim = head["next_claim"]
         self._head = head
 
     def _load_znodes(self, rows: Sequence[Any]) -> None:
@@ -160,6 +206,67 @@ class StoreLoader:
             for reply in replies:
                 session.restore(tuple(reply))
             self._store.restore_session(session)
+
+    def _load_claims(self, rows: Sequence[Any]) -> None:
+        claims = self._store.claims
+        for row in rows:
+            _check_types(row, "nsnnnbnn")
+            claim: Claim = tuple(row)
+            number, _, _, units, flags, _, _, token = claim
+            if not 0 < number < claims.next_claim or number in claims.by_number or not units:
+                raise ValueError("a claim's number or units are not possible")
+            if flags & ~(SHARED | FIRST) or (flags & FIRST and token) or token > self._store.revision:
+                raise ValueError("a claim's flags or token are not possible")
+            claims.put(number, claim)
+
+    def _load_claim_paths(self, rows: Sequence[Any]) -> None:
+        claims = self._store.claims
+        for row in rows:
+            _check_types(row[:4], "snnn")
+            path, capacity, lock_delay_ms, until_ms, unsettled = row
+            claims.configure(path, (capacity, lock_delay_ms))
+            if until_ms:
+                claims.delay(path, until_ms)
+            if unsettled:
+                claims.unsettled[path] = None
+
+
+_TYPES: Final[dict[str, type[Any]]] = {"n": int, "s": str, "b": bytes}
+
+
+def _check_types(row: Sequence[Any], types: str) -> None:
+    """Raise ``ValueError`` unless the fields of ``row`` are of these types, numbers not below 0."""
+    if len(row) != len(types) or any(
+        type(field) is not _TYPES[each] or (each == "n" and field < 0)
+        for field, each in zip(row, types, strict=True)
+    ):
+        raise ValueError("a field is missing, or of another type")
+
+
+def _claim_path_rows(claims: Claims) -> list[tuple[str, int, int, int, bool]]:
+    """``(path, capacity, lock_delay_ms, delayed until or 0, unsettled)``: first the unsettled ones, in their order."""
+    paths = dict.fromkeys((*claims.unsettled, *sorted(claims.settings)))
+    return [
+        (
+            path,
+            *claims.settings.get(path, DEFAULT),
+            claims.delays.get(path, 0),
+            path in claims.unsettled,
+        )
+        for path in paths
+    ]
+
+
+def _claim_weight(claim: Claim) -> int:
+    return 60 + len(claim[1]) + len(claim[5])
+
+
+def _path_weight(row: tuple[Any, ...]) -> int:
+    return 40 + len(row[0])
+
+
+def _fence_weight(row: tuple[str, str]) -> int:
+    return 10 + len(row[0]) + len(row[1])
 
 
 def _session_row(session: Session) -> list[Any]:

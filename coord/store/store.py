@@ -24,11 +24,18 @@ from coord.api.errors import OK, CoordError, LimitExceeded, ReplyForgotten, Sess
 from coord.api.events import Reason, Revision
 from coord.api.ops import LOG, SESSIONS, Row
 from coord.limits import MemberLimits, StoreLimits, limit_names
+from coord.store.claim_reads import CLAIM_READERS
+from coord.store.claiming import end_claims
+from coord.store.claims import Claims
+from coord.store.draft import Draft
+from coord.store.fences import Fences
+from coord.store.granting import free, settle
 from coord.store.history import History, within
+from coord.store.multi import HANDLERS
 from coord.store.reads import READERS
-from coord.store.sessions import Origin, Session
+from coord.store.sessions import Origin, Session, reply_weight
 from coord.store.tree import Tree
-from coord.store.writes import HANDLERS, Draft, remove
+from coord.store.writes import remove
 
 TTL_SWEEP: Final = 1_000
 """TTL znodes deleted by one entry at most: one revision, and a short apply. The next entry goes on."""
@@ -48,7 +55,9 @@ class Store:
         "_by_origin",
         "_draft",
         "applied_index",
+        "claims",
         "ended",
+        "fences",
         "fresh",
         "history",
         "limits",
@@ -63,6 +72,8 @@ class Store:
     def __init__(self, history_limits: MemberLimits | None = None) -> None:
         bounds = history_limits or MemberLimits()
         self.tree = Tree()
+        self.claims = Claims()
+        self.fences = Fences()
         self.sessions: dict[int, Session] = {}
         self.history = History(bounds.history_revisions, bounds.history_bytes)
         self.limits = StoreLimits()
@@ -78,7 +89,7 @@ class Store:
         """Revisions made since the caller last took them: what watches are told."""
         self.ended: list[tuple[int, Reason]] = []
         """Sessions that ended since the caller last took them."""
-        self._draft = Draft(self.tree, self.limits)
+        self._draft = Draft(self.tree, self.claims, self.fences, self.limits)
 
     def apply(self, index: int, time_ms: int, wall_ms: int, commands: Sequence[Command]) -> list[Answer]:
         """Apply one entry; answer each command, in order."""
@@ -89,6 +100,7 @@ class Store:
         draft.time_ms = self.time_ms
         draft.wall_ms = wall_ms
         answers: list[Answer] = []
+        not_taken = len(self.fresh)
         for command in commands:
             kind = command[0]
             if kind == REQUESTS:
@@ -107,6 +119,7 @@ class Store:
                 self.set_limits(command[1])
                 answers.append(None)
         self._sweep()
+        self.history.extend(self.fresh[not_taken:])
         return answers
 
     def skip(self, index: int) -> None:
@@ -128,8 +141,10 @@ class Store:
             found = self.history.since(first, limit)
             # All of the history may be more than a frame to a client can hold.
             return (self.history.first_revision, within(found, limits.list_page_bytes, newest))
-        check(code == SESSIONS, "a read's op is known", code)
-        return self._list_sessions(op, limits.list_page_bytes)
+        if code == SESSIONS:
+            return self._list_sessions(op, limits.list_page_bytes)
+        check(code in CLAIM_READERS, "a read's op is known", code)
+        return CLAIM_READERS[code](self, op, limits.list_page_bytes)
 
     def take_fresh(self) -> list[Revision]:
         fresh, self.fresh = self.fresh, []
@@ -144,6 +159,23 @@ class Store:
         known = limit_names(StoreLimits)
         values = {name: value for name, value in wanted.items() if name in known}
         self.limits = self._draft.limits = replace(self.limits, **values)
+
+    @property
+    def incarnation(self) -> int:
+        """The life of the cluster between restores from backups: 1, so far. A token is ``(incarnation, revision)``."""
+        return self._draft.incarnation
+
+    @incarnation.setter
+    def incarnation(self, incarnation: int) -> None:
+        self._draft.incarnation = incarnation
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """The cluster time at which an entry, also one without commands, has something to do; ``None``: at none."""
+        if self.claims.unsettled:
+            return self.time_ms
+        due_ms = [each for each in (self.tree.next_due_ms, self.claims.next_due_ms) if each is not None]
+        return min(due_ms, default=None)
 
     def session_was(self, session: int) -> bool:
         """Whether ``session`` was ever opened (in this store's past)."""
@@ -161,8 +193,7 @@ class Store:
         draft = self._draft
         draft.session = session_id
         replies: list[Reply] = []
-        limits = self.limits
-        kept = session.replies
+        changes, kept = draft.changes, session.replies
         for request, op in requests:
             if request in kept:
                 replies.append(kept[request])  # a retry: the first answer, and nothing else happens
@@ -171,30 +202,31 @@ class Store:
                 replies.append(_refusal(request, _forgotten(request), self.revision, index))
                 continue
             draft.request = request
-            revision = draft.revision = self.revision + 1
+            draft.revision = self.revision + 1
             reply: Reply
             try:
                 result = HANDLERS[op[0]](draft, op)
             except CoordError as error:
-                check(not draft.changes, "a refused op changed nothing", op[0])
+                check(not changes, "a refused op changed nothing", op[0])
                 reply = _refusal(request, error, self.revision, index)
             else:
-                if draft.changes:
+                if changes:
                     self._commit(draft)
-                    reply = (request, OK, revision, index, result)
-                else:
-                    reply = (request, OK, self.revision, index, result)
-            session.keep(request, reply, limits)
+                reply = (request, OK, self.revision, index, result)
+                if type(result) is tuple:
+                    session.reply_bytes += reply_weight(reply)
+            kept[request] = reply
             replies.append(reply)
+        session.trim(self.limits)
         return replies
 
     def _commit(self, draft: Draft) -> None:
-        """Make the draft's changes the next revision."""
+        """Make the draft's changes the next revision; with them, those are granted who waited for what has freed."""
+        if draft.freed:
+            settle(draft)
         self.revision = draft.revision
-        revision = (draft.revision, self.applied_index, draft.wall_ms, tuple(draft.changes))
+        self.fresh.append((draft.revision, self.applied_index, draft.wall_ms, tuple(draft.changes)))
         draft.changes.clear()
-        self.history.append(revision)
-        self.fresh.append(revision)
 
     def _open_session(self, command: Command, wall_ms: int) -> Reply:
         """Answer: ``(session, OK, revision, index, granted timeout in ms)``; to a repetition the same, or that the
@@ -243,29 +275,41 @@ class Store:
         return (request, OK, self.revision, self.applied_index, None)
 
     def _end(self, session_id: int, reason: Reason) -> None:
-        """The session and its ephemerals go, all in one revision: nobody sees half of it."""
+        """The session, its ephemerals and its claims go, all in one revision: nobody sees half of it."""
         del self._by_origin[self.sessions.pop(session_id).origin]
         self.ended.append((session_id, reason))
-        owned = self.tree.ephemerals.get(session_id)
-        if not owned:
+        owned = self.tree.ephemerals.get(session_id, {})
+        if not owned and session_id not in self.claims.by_session:
             return
         draft = self._draft
         draft.session, draft.request, draft.revision = session_id, 0, self.revision + 1
         for path in sorted(owned):  # in an order that does not depend on how this replica came to its tree
             remove(draft, path, int(reason))
         check(session_id not in self.tree.ephemerals, "an ended session owns nothing", session_id)
+        if session_id in self.claims.by_session:
+            end_claims(draft, session_id, int(reason))
+            check(session_id not in self.claims.by_session, "an ended session claims nothing", session_id)
         self._commit(draft)
 
     def _sweep(self) -> None:
-        """Delete the TTL znodes that are due: one revision."""
-        due = self.tree.due(self.time_ms)
-        if not due:
-            return
-        draft = self._draft
-        draft.session, draft.request, draft.revision = 0, 0, self.revision + 1
-        for path in due[:TTL_SWEEP]:
-            remove(draft, path, int(Reason.TTL))
-        self._commit(draft)
+        """Delete the TTL znodes that are due: one revision. Grant what is due: another."""
+        due = self.tree.due(self.time_ms, self.claims.claimed)
+        draft, claims = self._draft, self.claims
+        draft.session = draft.request = 0
+        if due:
+            draft.revision = self.revision + 1
+            for path in due[:TTL_SWEEP]:
+                remove(draft, path, int(Reason.TTL))
+            self._commit(draft)
+        # Not just while a delay runs: one that was ended early has its time, too, and must be forgotten then.
+        if claims.next_due_ms is not None:
+            for path in claims.take_over(self.time_ms):
+                free(draft, path)
+        if draft.freed or claims.unsettled:
+            draft.revision = self.revision + 1
+            settle(draft)
+            if draft.changes:
+                self._commit(draft)
 
     def _list_sessions(self, op: Row, page_bytes: int) -> Any:
         """``([(id, timeout_ms, principal, client, opened_ms, ephemerals, how many), …], more)``, by id.

@@ -5,7 +5,7 @@ derived tables right, can be undone (for a multi that fails midway), and keeps t
 snapshot that is being written meanwhile.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
@@ -139,8 +139,8 @@ class Tree:
                 found.extend(join(above, child) for child in names)
         return found
 
-    def due(self, now_ms: int) -> list[str]:
-        """The childless TTL znodes whose deadline is at or before ``now_ms``, by deadline and path.
+    def due(self, now_ms: int, claimed: Callable[[str], bool]) -> list[str]:
+        """The childless TTL znodes that nobody claims, whose deadline is at or before ``now_ms``, by deadline and path.
 
         The heap's entries may be early (a set moves the deadline, not the entry), and how early depends
         on whether this replica lived through it or loaded a snapshot. The answer must not: so all early
@@ -157,8 +157,8 @@ class Tree:
                 continue  # of a znode that is gone
             znode = self.znodes[path]
             ttl_ms, deadline_ms = znode[10], znode[11]
-            if path in self._names:
-                # The last child's deletion will set a deadline of at least now + ttl.
+            if path in self._names or claimed(path):
+                # The last child's deletion, or the end of the last claim, will set a deadline of at least now + ttl.
                 later[(now_ms + ttl_ms, path)] = None
             else:
                 later[(deadline_ms, path)] = None

@@ -4,64 +4,32 @@ Each takes the :class:`Draft` of that revision and the op's validated row, and r
 or raises a :class:`~coord.api.errors.CoordError` (refused) before it has changed anything.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from coord.api.checks import check
-from coord.api.errors import Conflict, CoordError, Exists, LimitExceeded, NotAllowed, NotEmpty, NotFound
-from coord.api.events import CHANGED, CREATED, DELETED, Change, Reason
-from coord.api.ops import (
-    CREATE,
-    DELETE,
-    MULTI,
-    SET,
-    CreateFlag,
-    DeleteFlag,
-    Operator,
-    Row,
-    SetFlag,
-    Target,
-)
+from coord.api.errors import Conflict, Exists, LimitExceeded, NotAllowed, NotEmpty, NotFound
+from coord.api.events import CHANGED, CREATED, DELETED, Reason
+from coord.api.ops import CREATE, CreateFlag, DeleteFlag, Row, SetFlag
 from coord.api.paths import ROOT, is_reserved, parent, shown
-from coord.limits import StoreLimits
-from coord.store.reads import READERS, check_conditions, find, missing
-from coord.store.sessions import weight
-from coord.store.tree import Tree, Undo
-from coord.store.znode import (
-    CONTAINER,
-    CREATED_REVISION,
-    EPHEMERAL,
-    KIND,
-    MODIFIED_REVISION,
-    VALUE,
-    VERSION,
-    Znode,
-    new_znode,
-)
+from coord.store.draft import Draft
+from coord.store.fences import check_fences, check_fences_below
+from coord.store.granting import end_with_znode, free
+from coord.store.reads import check_conditions, find, missing
+from coord.store.tree import Tree
+from coord.store.znode import CONTAINER, EPHEMERAL, KIND, VALUE, VERSION, Znode, new_znode
 
 REQUEST = int(Reason.REQUEST)
 
 
-class Draft:
-    """The revision being made: what it may change, and what it has changed so far."""
-
-    __slots__ = ("changes", "limits", "request", "revision", "session", "time_ms", "tree", "wall_ms")
-
-    def __init__(self, tree: Tree, limits: StoreLimits) -> None:
-        self.tree = tree
-        self.limits = limits
-        self.changes: list[Change] = []
-        self.revision = 0
-        """The one that the changes will have."""
-        self.time_ms = 0
-        """Cluster time."""
-        self.wall_ms = 0
-        self.session = 0
-        self.request = 0
-
-
 def create(draft: Draft, op: Row) -> Any:
     """Result: the path that was made."""
+    if draft.fences.by_path:
+        sequential = op[4] & CreateFlag.SEQUENTIAL
+        check_fences(draft, _numbered(draft.tree, op[1])[0] if sequential else op[1])
+    return make(draft, op)
+
+
+def make(draft: Draft, op: Row) -> Any:
+    """As :func:`create`, whatever is fenced."""
     _, path, value, kind, flags, ttl_ms = op
     tree = draft.tree
     sequential = flags & CreateFlag.SEQUENTIAL
@@ -83,17 +51,14 @@ def create(draft: Draft, op: Row) -> Any:
         kind == EPHEMERAL
         and len(tree.ephemerals.get(draft.session, ())) >= draft.limits.ephemerals_per_session
     ):
-        raise _limit(
+        raise limit_exceeded(
             "ephemerals_per_session", draft.limits.ephemerals_per_session, "ephemerals of one session"
         )
     for each in reversed(lacking):
         _add(draft, each, new_znode(b"", draft.revision, draft.wall_ms))
     number = -1
     if sequential:
-        number = tree.znodes[above][12]
-        while f"{path}{number:010d}" in tree.znodes:
-            number += 1  # somebody made that name by hand
-        path = f"{path}{number:010d}"
+        path, number = _numbered(tree, path)
     owner = draft.session if kind == EPHEMERAL else 0
     deadline_ms = draft.time_ms + ttl_ms if ttl_ms else 0
     _add(
@@ -105,6 +70,8 @@ def create(draft: Draft, op: Row) -> Any:
 def set_value(draft: Draft, op: Row) -> Any:
     """Result: the new version."""
     _, path, value, version, revision, flags = op
+    if draft.fences.by_path:
+        check_fences(draft, path)
     tree = draft.tree
     before = tree.znodes.get(path)
     if before is None:
@@ -134,7 +101,7 @@ def set_value(draft: Draft, op: Row) -> Any:
         next_sequence,
     ) = before
     if len(value) > len(old) and tree.data_bytes + len(value) - len(old) > draft.limits.data_bytes:
-        raise _limit("data_bytes", draft.limits.data_bytes, "bytes of values and paths")
+        raise limit_exceeded("data_bytes", draft.limits.data_bytes, "bytes of values and paths")
     number += 1
     after: Znode = (
         value,
@@ -162,6 +129,8 @@ def delete(draft: Draft, op: Row) -> Any:
     tree = draft.tree
     if path == ROOT:
         raise NotAllowed("the root cannot be deleted")
+    if draft.fences.by_path:
+        check_fences(draft, path)
     znode = find(tree, path)
     if version is not None or revision is not None:
         check_conditions(path, znode, version, revision)
@@ -171,83 +140,64 @@ def delete(draft: Draft, op: Row) -> Any:
             f"{shown(path)} has {children} children; the flag 'subtree' deletes them, too",
             {"children": children},
         )
+    maximum = draft.limits.changes_per_request - len(draft.changes)
+    doomed = tree.subtree(path, maximum) if children else [path]
+    if doomed is not None and draft.claims.by_number:
+        claims = draft.claims
+        if len(doomed) + sum([claims.count_at(each) for each in doomed]) > maximum:
+            doomed = None
+    if doomed is None:
+        raise limit_exceeded(
+            "changes_per_request",
+            draft.limits.changes_per_request,
+            f"znodes and claims at {shown(path)} and below; delete it in parts",
+        )
     if not children:
         remove(draft, path, REQUEST)
         return 1
-    maximum = draft.limits.changes_per_request - len(draft.changes)
-    doomed = tree.subtree(path, maximum)
-    if doomed is None:
-        raise _limit(
-            "changes_per_request",
-            draft.limits.changes_per_request,
-            f"znodes below {shown(path)}; delete it in parts",
-        )
+    if draft.fences.by_path:
+        check_fences_below(draft, path)
     for each in reversed(doomed):
         if each in tree.znodes:  # else a container that went with its last child
             remove(draft, each, REQUEST)
     return len(doomed)
 
 
-def multi(draft: Draft, op: Row) -> Any:
-    """Result: ``(succeeded, [result, …])``. All ops of a branch, or none."""
-    _, compare, then, otherwise = op
-    tree = draft.tree
-    if len(compare) + len(then) + len(otherwise) > draft.limits.multi_ops:
-        raise _limit("multi_ops", draft.limits.multi_ops, "comparisons and ops of one multi")
-    succeeded = all(_holds(tree, *each) for each in compare)
-    results: list[Any] = []
-    undo: Undo = []
-    tree.undo = undo
-    limits = draft.limits
-    room_bytes = limits.multi_reply_bytes
-    try:
-        for each in then if succeeded else otherwise:
-            reader = READERS.get(each[0])
-            if reader is not None:
-                result = reader(tree, each, room_bytes)
-                room_bytes -= weight(result)
-                if room_bytes < 0:
-                    raise _limit("multi_reply_bytes", limits.multi_reply_bytes, "bytes read in one multi")
-            else:
-                result = WRITERS[each[0]](draft, each)
-                if len(draft.changes) > limits.changes_per_request:
-                    raise _limit("changes_per_request", limits.changes_per_request, "changes of one request")
-            results.append(result)
-    except CoordError as error:
-        tree.undo_all(undo)
-        draft.changes.clear()
-        error.details = {**error.details, "position": len(results)}
-        raise
-    finally:
-        tree.undo = None
-    return (succeeded, results)
-
-
-WRITERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {CREATE: create, SET: set_value, DELETE: delete}
-"""By op code: what may stand in a multi's branch."""
-
-HANDLERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {**WRITERS, MULTI: multi}
-"""By op code: every op that goes through the log."""
-
-
 def remove(draft: Draft, path: str, reason: int) -> None:
-    """Delete a childless znode, and the containers above it that this leaves empty."""
-    tree = draft.tree
+    """Delete a childless znode, with its claims, and the containers above it that this leaves empty."""
+    tree, claims = draft.tree, draft.claims
     while True:
+        if claims.by_number or claims.settings:
+            end_with_znode(draft, path)
         znode = tree.znodes[path]
         tree.remove(path, znode)
         draft.changes.append((DELETED, path, None, znode[VERSION], draft.session, draft.request, reason))
         above = parent(path)
         _touch_parent(draft, above)
-        if tree.znodes[above][KIND] != CONTAINER or tree.child_count(above):
+        if tree.znodes[above][KIND] != CONTAINER or tree.child_count(above) or claims.keep(above):
             return
         path, reason = above, int(Reason.EMPTY)
+
+
+def leave(draft: Draft, path: str) -> None:
+    """A claim at ``path``, or what was said of its claims, is no more; so perhaps the znode is not needed any more."""
+    tree, claims = draft.tree, draft.claims
+    znode = tree.znodes[path]
+    if znode[KIND] == CONTAINER:
+        if not tree.child_count(path) and not claims.keep(path):
+            remove(draft, path, int(Reason.EMPTY))
+    elif znode[10] and not claims.claimed(path):
+        # A TTL znode's time begins afresh.
+        after: Znode = (*znode[:11], draft.time_ms + znode[10], znode[12])
+        tree.replace(path, znode, after)
 
 
 def _add(draft: Draft, path: str, znode: Znode, number: int = -1) -> None:
     draft.tree.insert(path, znode)
     draft.changes.append((CREATED, path, znode[VALUE], 0, draft.session, draft.request, REQUEST))
     _touch_parent(draft, parent(path), number)
+    if draft.claims.first:
+        free(draft, path)  # somebody may wait for any child of the parent
 
 
 def _touch_parent(draft: Draft, path: str, number: int = -1) -> None:
@@ -286,6 +236,15 @@ def _touch_parent(draft: Draft, path: str, number: int = -1) -> None:
     draft.tree.replace(path, before, after)
 
 
+def _numbered(tree: Tree, prefix: str) -> tuple[str, int]:
+    """The path that a sequential child gets, and its number."""
+    above = tree.znodes.get(parent(prefix))
+    number = 0 if above is None else above[12]
+    while f"{prefix}{number:010d}" in tree.znodes:
+        number += 1  # somebody made that name by hand
+    return f"{prefix}{number:010d}", number
+
+
 def _lacking(tree: Tree, path: str) -> list[str]:
     """``path`` and its ancestors that are not there, nearest first."""
     found = []
@@ -299,7 +258,7 @@ def _check_parent(draft: Draft, above: str) -> None:
     if draft.tree.znodes[above][KIND] == EPHEMERAL:
         raise NotAllowed(f"{shown(above)} is ephemeral: it cannot have children", {"path": above})
     if draft.tree.child_count(above) >= draft.limits.children:
-        raise _limit("children", draft.limits.children, f"children of {shown(above)}")
+        raise limit_exceeded("children", draft.limits.children, f"children of {shown(above)}")
 
 
 def _check_value(draft: Draft, value: bytes) -> None:
@@ -316,44 +275,10 @@ def _check_room(draft: Draft, path: str, value: bytes, count: int) -> None:
     if is_reserved(path):
         raise NotAllowed(f"{shown(path)} is in the service's own subtree")
     if len(tree.znodes) + count > limits.znodes:
-        raise _limit("znodes", limits.znodes, "znodes in the tree")
+        raise limit_exceeded("znodes", limits.znodes, "znodes in the tree")
     if tree.data_bytes + len(value) + len(path) > limits.data_bytes:
-        raise _limit("data_bytes", limits.data_bytes, "bytes of values and paths")
+        raise limit_exceeded("data_bytes", limits.data_bytes, "bytes of values and paths")
 
 
-def _limit(name: str, maximum: int, what: str) -> LimitExceeded:
+def limit_exceeded(name: str, maximum: int, what: str) -> LimitExceeded:
     return LimitExceeded(f"at most {maximum} {what} (limit {name})", {"limit": name, "maximum": maximum})
-
-
-def _holds(tree: Tree, target: int, path: str, operator: int, operand: Any) -> bool:
-    """Whether one comparison holds. Of a znode that is not there, only ``EXISTS`` can be compared."""
-    znode = tree.znodes.get(path)
-    if target == Target.EXISTS:
-        equal: bool = (znode is not None) == operand
-        return equal if operator == Operator.EQUAL else not equal
-    if znode is None:
-        return False
-    actual: Any
-    if target == Target.VALUE:
-        actual = znode[VALUE]
-    elif target == Target.VERSION:
-        actual = znode[VERSION]
-    elif target == Target.CREATED_REVISION:
-        actual = znode[CREATED_REVISION]
-    elif target == Target.MODIFIED_REVISION:
-        actual = znode[MODIFIED_REVISION]
-    else:
-        check(target == Target.CHILD_COUNT, "a comparison was validated", target)
-        actual = tree.child_count(path)
-    if operator == Operator.EQUAL:
-        return bool(actual == operand)
-    if operator == Operator.NOT_EQUAL:
-        return bool(actual != operand)
-    if operator == Operator.LESS:
-        return bool(actual < operand)
-    if operator == Operator.LESS_OR_EQUAL:
-        return bool(actual <= operand)
-    if operator == Operator.GREATER:
-        return bool(actual > operand)
-    check(operator == Operator.GREATER_OR_EQUAL, "an operator was validated", operator)
-    return bool(actual >= operand)

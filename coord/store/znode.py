@@ -23,6 +23,7 @@ that the next sequential child gets.
 VALUE: Final = 0
 CREATED_REVISION: Final = 1
 MODIFIED_REVISION: Final = 2
+CHILDREN_REVISION: Final = 3
 VERSION: Final = 4
 OWNER: Final = 6
 KIND: Final = 9

@@ -32,14 +32,16 @@ def dumps(value: object) -> bytes:
 
 def array_of(items: Sequence[bytes]) -> bytes:
     """A list of values that are CBOR already."""
-    count = len(items)
+    return array_head(len(items)) + b"".join(items)
+
+
+def array_head(count: int) -> bytes:
+    """What stands before the ``count`` values of a list."""
     if count < 24:
-        head = bytes((0x80 | count,))
-    elif count < 0x10000:
-        head = b"\x99" + count.to_bytes(2, "big")
-    else:
-        head = b"\x9a" + count.to_bytes(4, "big")
-    return head + b"".join(items)
+        return bytes((0x80 | count,))
+    if count < 0x10000:
+        return b"\x99" + count.to_bytes(2, "big")
+    return b"\x9a" + count.to_bytes(4, "big")
 
 
 def loads(data: bytes) -> Any:

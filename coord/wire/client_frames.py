@@ -11,12 +11,13 @@ from typing import Any, Final, NamedTuple
 from coord.api.commands import Reply, Request
 from coord.api.errors import CoordError, InvalidRequest
 from coord.api.events import Change
-from coord.api.ops import READS, WRITES, ReadMode, Row, WatchScope
-from coord.api.paths import check_path
+from coord.api.ops import READS, WATCH_CLAIMS, WRITES, ReadMode, Row, WatchScope
+from coord.api.paths import ROOT, check_path
 from coord.limits import MemberLimits
 from coord.wire.cbor import DecodeError, dumps, loads_exactly
-from coord.wire.framing import RawFrame, encode_frame
+from coord.wire.framing import RawFrame, encode_frame, encode_raw_frame
 from coord.wire.op_rows import INT_MAX, check_int, check_op
+from coord.wire.reply_rows import encode_reply_rows
 
 PROTOCOL_VERSION: Final = 1
 
@@ -240,7 +241,7 @@ def _decode_watch(value: Any, body: bytes, limits: MemberLimits) -> Watch | Refu
         if type(path) is not str:
             raise InvalidRequest(f"a path is text, not {type(path).__name__}")
         check_path(path)
-        check_int(scope, 1, max(WatchScope), "a watch's scope")
+        _check_scope(scope, path)
         if from_revision is not None:
             check_int(from_revision, 1, INT_MAX, "a revision to watch from")
     except InvalidRequest as error:
@@ -248,6 +249,15 @@ def _decode_watch(value: Any, body: bytes, limits: MemberLimits) -> Watch | Refu
             request, error
         )  # a user's mistake, as likely as not: the other watches must not pay for it
     return Watch(request, watch, path, scope, from_revision)
+
+
+def _check_scope(scope: Any, path: str) -> None:
+    check_int(scope, 1, WATCH_CLAIMS | WatchScope.SUBTREE, "a watch's scope")
+    if scope == WatchScope.CLAIMS:
+        if path != ROOT:
+            raise InvalidRequest("a session's own claims are watched at '/', wherever they are")
+    elif scope & ~WATCH_CLAIMS not in (WatchScope.ZNODE, WatchScope.CHILDREN, WatchScope.SUBTREE):
+        raise InvalidRequest(f"a watch's scope is 1, 2 or 3, with 8 added for claims, too; or 4; not {scope}")
 
 
 def _decode_unwatch(value: Any, body: bytes, limits: MemberLimits) -> Unwatch:
@@ -287,7 +297,7 @@ def encode_welcome(welcome: Welcome) -> bytes:
 
 
 def encode_replies(rows: list[Reply]) -> bytes:
-    return encode_frame(REPLIES, rows)
+    return encode_raw_frame(REPLIES, encode_reply_rows(rows))
 
 
 def encode_events(groups: list[EventGroup]) -> bytes:
@@ -363,7 +373,14 @@ def decode_server_frame(raw: RawFrame) -> ServerFrame:
 
 
 def _reply(row: Any) -> Reply:
-    if len(row) not in (5, 6) or not all(type(each) is int for each in row[:4]):
+    # Written out: one of these comes for each call of a client.
+    if (
+        len(row) not in (5, 6)
+        or type(row[0]) is not int
+        or type(row[1]) is not int
+        or type(row[2]) is not int
+        or type(row[3]) is not int
+    ):
         raise ValueError(row)
     return row  # type: ignore[no-any-return]
 

@@ -11,30 +11,47 @@ from typing import Any, Final
 
 from coord.api.errors import InvalidRequest, LimitExceeded
 from coord.api.ops import (
+    CLAIM,
+    CLAIM_FIRST,
+    CLAIM_INFO,
+    CLAIM_SETTINGS,
+    CLAIMS,
     CREATE,
     DELETE,
     EXISTS,
+    FENCE,
+    FENCED_WRITE,
     GET,
     LIST,
     LOG,
     MULTI,
+    RELEASE,
     SESSIONS,
     SET,
     STATUS,
+    ClaimFirstFlag,
+    ClaimFlag,
     CreateFlag,
     DeleteFlag,
     Kind,
     ListFlag,
     Operator,
+    ReleaseFlag,
     Row,
     SetFlag,
     Target,
+    WatchScope,
 )
 from coord.api.paths import check_path, is_valid
 from coord.limits import MemberLimits
 
 INT_MAX: Final = 2**63 - 1
 TTL_MAX_MS: Final = 10 * 365 * 24 * 3_600_000
+UNITS_MAX: Final = 2**31 - 1
+"""Of a claim, and of a capacity."""
+LOCK_DELAY_MAX_MS: Final = 24 * 3_600_000
+TOKENS_MAX: Final = 1_000
+"""Presented by one write."""
 
 _is_valid = lru_cache(maxsize=8192)(is_valid)
 """Clients use the same paths again and again, and the pattern costs three times the look-up."""
@@ -155,9 +172,12 @@ def _multi(op: list[Any], limits: MemberLimits) -> None:
     for position, each in enumerate((*then, *otherwise)):
         if type(each) is not list or not each or type(each[0]) is not int or each[0] not in _IN_MULTI:
             raise InvalidRequest(
-                f"op {position} of the multi is none of create, set, delete, get, exists, list"
+                f"op {position} of the multi is none of create, set, delete, get, exists, list, claim, release, "
+                "claim_settings, fence"
             )
         _VALIDATORS[each[0]](each, limits)
+        if each[0] == CLAIM and each[2] & ClaimFlag.WAIT:
+            raise InvalidRequest(f"op {position} of the multi is a claim that waits: a multi is done at once")
 
 
 def _compare(row: Any) -> None:
@@ -175,6 +195,86 @@ def _compare(row: Any) -> None:
             raise InvalidRequest("existence is compared with true or false, for equal or not equal")
     else:
         check_int(operand, 0, INT_MAX, "a comparison's operand")
+
+
+def _claim(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 4, "claim")
+    _, path, flags, units, label = op
+    _path(path)
+    all_flags = ClaimFlag.WAIT | ClaimFlag.SHARED | ClaimFlag.CREATE | ClaimFlag.PARENTS
+    check_int(flags, 0, all_flags, "claim's flags")
+    check_int(units, 1, UNITS_MAX, "a claim's units")
+    _label(label)
+
+
+def _claim_first(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 4, "claim_first")
+    _, above, count, flags, label = op
+    _path(above)
+    check_int(count, 1, INT_MAX, "claim_first's count")
+    check_int(flags, 0, ClaimFirstFlag.WAIT | ClaimFirstFlag.VALUES, "claim_first's flags")
+    _label(label)
+
+
+def _label(label: Any) -> None:
+    if type(label) is not bytes:
+        raise InvalidRequest(f"a label is bytes, not {type(label).__name__}")
+
+
+def _release(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 3, "release")
+    _, number, to, flags = op
+    check_int(number, 1, INT_MAX, "a claim's number")
+    check_int(to, 0, INT_MAX, "a claim's number")
+    check_int(flags, 0, ReleaseFlag.FORCE, "release's flags")
+
+
+def _claim_settings(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 3, "claim_settings")
+    _, path, capacity, lock_delay_ms = op
+    _path(path)
+    check_int(capacity, 1, UNITS_MAX, "a capacity")
+    check_int(lock_delay_ms, 0, LOCK_DELAY_MAX_MS, "a lock delay")
+
+
+def _fence(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 2, "fence")
+    _path(op[1])
+    if op[2] is not None:
+        _path(op[2])
+
+
+def _fenced_write(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 2, "fenced")
+    _, tokens, inner = op
+    if type(tokens) is not list or len(tokens) > TOKENS_MAX:
+        raise InvalidRequest(f"the tokens presented are a list of at most {TOKENS_MAX}")
+    for token in tokens:
+        if type(token) is not list or len(token) != 2:
+            raise InvalidRequest("a token is [incarnation, revision]")
+        check_int(token[0], 0, INT_MAX, "a token's incarnation")
+        check_int(token[1], 0, INT_MAX, "a token's revision")
+    if type(inner) is not list or not inner or type(inner[0]) is not int or inner[0] not in _FENCEABLE:
+        raise InvalidRequest("tokens are presented with create, set, delete, multi or fence")
+    _VALIDATORS[inner[0]](inner, limits)
+
+
+def _claims(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 5, "claims")
+    _, path, scope, session, after, limit = op
+    _path(path)
+    if type(scope) is not int or scope not in (WatchScope.ZNODE, WatchScope.SUBTREE):
+        raise InvalidRequest("claims are listed for a znode (scope 1) or for a subtree (scope 3)")
+    if session is not None:
+        check_int(session, 0, INT_MAX, "a session")
+    if after is not None:
+        check_int(after, 0, INT_MAX, "a claim's number")
+    _page(limit, limits)
+
+
+def _claim_info(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 1, "claim_info")
+    _path(op[1])
 
 
 def _log(op: list[Any], limits: MemberLimits) -> None:
@@ -206,5 +306,14 @@ _VALIDATORS: Final[Mapping[int, Callable[[list[Any], MemberLimits], None]]] = {
     LOG: _log,
     SESSIONS: _sessions,
     STATUS: _status,
+    CLAIM: _claim,
+    CLAIM_FIRST: _claim_first,
+    RELEASE: _release,
+    CLAIM_SETTINGS: _claim_settings,
+    FENCE: _fence,
+    FENCED_WRITE: _fenced_write,
+    CLAIMS: _claims,
+    CLAIM_INFO: _claim_info,
 }
-_IN_MULTI: Final = (CREATE, SET, DELETE, GET, EXISTS, LIST)
+_IN_MULTI: Final = (CREATE, SET, DELETE, GET, EXISTS, LIST, CLAIM, RELEASE, CLAIM_SETTINGS, FENCE)
+_FENCEABLE: Final = (CREATE, SET, DELETE, MULTI, FENCE)

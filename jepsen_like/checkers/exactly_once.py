@@ -5,6 +5,8 @@ From the log where there is one; what watches were told, and the answers, are ev
 
 from collections.abc import Iterator, Sequence
 
+from coord.api.events import DELETED
+from coord.jepsen_like.checkers.about import about_claims
 from coord.jepsen_like.checkers.log import Log, changes_something
 from coord.jepsen_like.checkers.violation import Violation
 from coord.jepsen_like.history import Operation, Record, WatchTold
@@ -42,7 +44,7 @@ def _evidence(records: Sequence[Record], log: Log) -> Iterator[tuple[int, int, i
     for place, each in enumerate(records):
         if type(each) is WatchTold:
             for change in each.changes:
-                if change[5]:  # the client library does not tell the request
+                if change[5] and change[0] <= DELETED:  # the client library does not tell the request
                     yield change[4], change[5], each.revision, place
         elif (
             type(each) is Operation
@@ -70,6 +72,8 @@ def _by_their_outcome(
             what = f"it was refused ({each.error}), and made revision {found[0]}"
             yield Violation(PROMISE, what, (place, found[1]))
         elif each.outcome == "ok" and found is not None and not changes_something(each):
+            if about_claims(each.op):
+                continue  # it may make a container, or leave one behind that is empty
             yield Violation(PROMISE, f"it only read, and made revision {found[0]}", (place, found[1]))
         elif each.outcome == "ok" and changes_something(each):
             entry = log.entries.get(each.revision or 0)

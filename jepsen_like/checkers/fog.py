@@ -8,8 +8,9 @@ A create that is told to be done, and a delete, clear the fog: what they say of 
 
 from typing import Any
 
-from coord.api.ops import Create, Delete, List, Multi, Set
+from coord.api.ops import Claim, ClaimFirst, Create, Delete, List, Multi, Release, Set
 from coord.api.paths import ancestors, is_below, parent
+from coord.jepsen_like.checkers.about import parts, plain
 
 
 class Fog:
@@ -31,7 +32,7 @@ class Fog:
     def rise(self, op: Any) -> None:
         """``op`` may have happened, or it happened and nobody knows what came of it."""
         self._dark.update(_touches(op))
-        for each in (*op.then, *op.otherwise) if isinstance(op, Multi) else (op,):
+        for each in parts(op):
             if isinstance(each, Create) and each.sequential:
                 self._deep.add(parent(each.path))  # under which name, nobody knows
             elif isinstance(each, Delete) and each.subtree:
@@ -63,12 +64,15 @@ class Fog:
 
 def _touches(op: Any) -> list[str]:
     """The znodes whose state decides what ``op`` does, or that it changes."""
+    op = plain(op)
     if isinstance(op, Multi):
         found = [each.path for each in op.compare]
         for each in (*op.then, *op.otherwise):
             found += _touches(each)
         return found
-    if isinstance(op, Create | Set) and op.parents:
+    if isinstance(op, ClaimFirst | Release):
+        return []  # a release may take an empty container along: nobody but its claimants can have looked at it
+    if isinstance(op, Create | Set | Claim) and op.parents:
         return [op.path, *ancestors(op.path)]
     if isinstance(op, Create | Delete) or (isinstance(op, Set) and op.create):
         # A container above goes with its last child, and so on.
@@ -78,6 +82,7 @@ def _touches(op: Any) -> list[str]:
 
 
 def _looked_below(op: Any) -> list[str]:
+    op = plain(op)
     if isinstance(op, Multi):
         return [path for each in (*op.then, *op.otherwise) for path in _looked_below(each)]
     return [op.path] if isinstance(op, List | Delete) else []

@@ -4,9 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
-from coord.api.events import Change
+from coord.api.events import DELETED, WITHDRAWN, Change
 from coord.api.ops import Create, Delete, Multi, Set
 from coord.api.paths import ancestors, is_below, parent
+from coord.jepsen_like.checkers.about import plain
 from coord.jepsen_like.checkers.log import Log
 from coord.jepsen_like.checkers.replay import answered
 from coord.jepsen_like.history import Record, WatchTold
@@ -14,10 +15,19 @@ from coord.jepsen_like.history import Record, WatchTold
 ZNODE: Final = "znode"
 CHILDREN: Final = "children"
 SUBTREE: Final = "subtree"
+OWN_CLAIMS: Final = "claims"
+AND_CLAIMS: Final = "+claims"
+"""After one of the first three: changes of claims there are told, too."""
 
 
-def concerns(path: str, scope: str, changed: str) -> bool:
-    """Whether a change at ``changed`` is told to a watch of ``path`` with ``scope``."""
+def concerns(path: str, scope: str, session: int, change: Change) -> bool:
+    """Whether ``change`` is told to a watch of ``path`` with ``scope`` by a client with ``session``."""
+    kind, changed = change[0], change[1]
+    if scope == OWN_CLAIMS:
+        return DELETED < kind <= WITHDRAWN and change[4] == session
+    if kind > DELETED and not scope.endswith(AND_CLAIMS):
+        return False
+    scope = scope.removesuffix(AND_CLAIMS)
     if scope == ZNODE:
         return changed == path
     if scope == CHILDREN:
@@ -31,34 +41,44 @@ class Known:
     def __init__(self, records: Sequence[Record], log: Log) -> None:
         self.complete = bool(log)
         self.first, self.last = log.first, log.last
-        self.changes: dict[int, tuple[Change, ...]] = {
-            each: log.entries[each].changes for each in sorted(log.entries)
-        }
+        self.changes: dict[int, tuple[Change, ...]] = {each: log.whole[each] for each in sorted(log.entries)}
+        """All of them, claims' too."""
         self._paths: dict[int, list[str]] = {
-            revision: [change[1] for change in changes] for revision, changes in self.changes.items()
+            revision: [change[1] for change in changes if change[0] <= DELETED]
+            for revision, changes in self.changes.items()
         }
         if not self.complete:
             self._gather(records)
         self._revisions: dict[tuple[str, str], list[int]] = {}
         """By a watch's scope and path."""
         for revision, changed in self._paths.items():
-            for path in dict.fromkeys(changed):
-                above = ancestors(path)
-                self._note(ZNODE, path, revision)
-                if above:
-                    self._note(CHILDREN, above[0], revision)
-                for each in (path, *above):
-                    self._note(SUBTREE, each, revision)
+            self._note_all(changed, "", revision)
+        for revision, changes in self.changes.items():
+            self._note_all([change[1] for change in changes], AND_CLAIMS, revision)
+            for change in changes:
+                if DELETED < change[0] <= WITHDRAWN:
+                    self._note(OWN_CLAIMS, str(change[4]), revision)
 
     def paths(self, revision: int) -> list[str]:
         """What ``revision`` surely changed."""
         return self._paths.get(revision, [])
 
-    def next_after(self, path: str, scope: str, revision: int) -> int | None:
+    def next_after(self, path: str, scope: str, session: int, revision: int) -> int | None:
         """The first known revision after ``revision`` that concerns such a watch."""
+        if scope == OWN_CLAIMS:
+            path = str(session)
         found = self._revisions.get((scope, path), [])
         at = bisect_right(found, revision)
         return found[at] if at < len(found) else None
+
+    def _note_all(self, changed: list[str], suffix: str, revision: int) -> None:
+        for path in dict.fromkeys(changed):
+            above = ancestors(path)
+            self._note(ZNODE + suffix, path, revision)
+            if above:
+                self._note(CHILDREN + suffix, above[0], revision)
+            for each in (path, *above):
+                self._note(SUBTREE + suffix, each, revision)
 
     def _note(self, scope: str, path: str, revision: int) -> None:
         found = self._revisions.setdefault((scope, path), [])
@@ -74,12 +94,13 @@ class Known:
         for record in records:
             if type(record) is WatchTold:
                 paths.setdefault(record.revision, {}).update(
-                    dict.fromkeys(change[1] for change in record.changes)
+                    dict.fromkeys(change[1] for change in record.changes if change[0] <= DELETED)
                 )
-        self._paths = {revision: list(paths[revision]) for revision in sorted(paths)}
+        self._paths = {revision: list(paths[revision]) for revision in sorted(paths) if paths[revision]}
 
 
 def _surely(op: object, result: object) -> list[str]:
+    op = plain(op)
     if isinstance(op, Multi):
         branch = op.then if result.succeeded else op.otherwise  # type: ignore[attr-defined]
         return [

@@ -1,9 +1,12 @@
 """What the members say happened: the history's ``Committed`` records, by revision."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from coord.api.events import DELETED, Change
 from coord.api.ops import Create, Delete, Multi, Set
 from coord.api.results import MultiResult
+from coord.jepsen_like.checkers.about import plain
 from coord.jepsen_like.history import Committed, Operation, Record
 
 
@@ -11,6 +14,8 @@ class Log:
     """Empty where the history has no such records: then nothing is known but what clients were told.
 
     A log may begin late (a real cluster's history is bounded); it is to be complete from ``first`` to ``last``.
+    Entries have the changes of the tree; those of claims stand apart, for they are another's doing than the request's:
+    ``(session, request)`` is a claim's session and number there.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -19,6 +24,10 @@ class Log:
         """Revision -> where its record stands."""
         self.contradictions: list[tuple[int, int]] = []
         """Places of two records that say different things of one revision."""
+        self.of_claims: dict[int, tuple[Change, ...]] = {}
+        """Revision -> what it changed of claims, settings and fences, where it did."""
+        self.whole: dict[int, tuple[Change, ...]] = {}
+        """Revision -> all that it changed, in order."""
         for place, record in enumerate(records):
             if type(record) is Committed:
                 before = self.entries.setdefault(record.revision, record)
@@ -26,6 +35,12 @@ class Log:
                     self.places[record.revision] = place
                 elif (before.changes, before.index) != (record.changes, record.index):
                     self.contradictions.append((self.places[record.revision], place))
+        for revision, entry in self.entries.items():
+            self.whole[revision] = entry.changes
+            changes = tuple(change for change in entry.changes if change[0] <= DELETED)
+            if len(changes) < len(entry.changes):
+                self.of_claims[revision] = tuple(change for change in entry.changes if change[0] > DELETED)
+                self.entries[revision] = replace(entry, changes=changes)
         self.first = min(self.entries, default=1)
         self.last = max(self.entries, default=0)
 
@@ -50,8 +65,8 @@ class Log:
 
 
 def changes_something(operation: Operation) -> bool:
-    """Whether an operation with outcome ``ok`` made a revision."""
-    op = operation.op
+    """Whether an operation with outcome ``ok`` made a revision, by changing the tree."""
+    op = plain(operation.op)
     if type(op) in _WRITES:
         return True
     if type(op) is not Multi or type(operation.result) is not MultiResult:

@@ -37,6 +37,8 @@ class Tree:
         self.owned: dict[int, dict[str, None]] = {}
         """Session -> its ephemerals."""
         self.changes: list[Done] = []
+        self.kept: dict[str, None] = {}
+        """Paths of containers that do not go with their last child: they are claimed. Told from outside."""
         self.guessing = False
         """Some znode was created by nobody knows which op."""
         self.unsure = False
@@ -228,7 +230,7 @@ class Tree:
         self.changes.append((DELETED, path, None, self.znodes[path].version, reason))
         above = self._take(path, revision)
         self.unsure |= above.kind is None and not above.children
-        if above.kind is Kind.CONTAINER and not above.children:
+        if above.kind is Kind.CONTAINER and not above.children and parent(path) not in self.kept:
             self._remove(parent(path), revision, _EMPTY)
 
     def _take(self, path: str, revision: int) -> Znode:
@@ -287,6 +289,7 @@ _TARGETS: Final[dict[Target, Callable[[Znode], Any]]] = {
     Target.VERSION: lambda znode: znode.version,
     Target.CREATED_REVISION: lambda znode: znode.created,
     Target.MODIFIED_REVISION: lambda znode: znode.modified,
+    Target.CHILDREN_REVISION: lambda znode: znode.children_revision,
     Target.CHILD_COUNT: lambda znode: len(znode.children),
 }
 

@@ -7,9 +7,20 @@ in it do. Where it has none, the writes that were acknowledged are; see :mod:`~c
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from coord.api.events import CHANGED, CREATED, DELETED, Change
-from coord.api.ops import Create, Kind, Multi
+from coord.api.events import (
+    CHANGED,
+    CLAIMED,
+    CONFIGURED,
+    CREATED,
+    DELETED,
+    QUEUED,
+    RELEASED,
+    WITHDRAWN,
+    Change,
+)
+from coord.api.ops import Claim, ClaimSettings, Create, Kind
 from coord.api.paths import ancestors
+from coord.jepsen_like.checkers.about import about_claims, parts, plain
 from coord.jepsen_like.checkers.answers import matches
 from coord.jepsen_like.checkers.fog import Fog
 from coord.jepsen_like.checkers.log import Log, changes_something
@@ -61,6 +72,10 @@ class Replay:
         self._writers: dict[int, Answer] = {}
         self._observers: list[Answer] = []
         self._unknown: list[Operation] = []
+        self._claims: dict[int, str] = {}
+        """Number -> path, of those that are held or wait."""
+        self._settings: dict[str, None] = {}
+        """Paths with settings of their own."""
         self._by_request: dict[tuple[int, int], tuple[int, Operation]] = {}
         for place, each in enumerate(records):
             if type(each) is Operation and each.request:
@@ -72,7 +87,7 @@ class Replay:
                 before = self._writers.setdefault(answer[0], answer)
                 if before is not answer:
                     self._find(f"two writes made revision {answer[0]}", before[1], answer[1])
-            elif answer[2].mode in modes:
+            elif answer[2].mode in modes and not about_claims(answer[2].op):
                 self._observers.append(answer)
         self._observers.sort(key=_revision)
 
@@ -99,6 +114,8 @@ class Replay:
                 self._write(self._writers[revision])
             else:
                 self._follow(entry)
+                if self._claims or revision in self._log.of_claims:
+                    self._keep(entry)
             yield revision
         for each in observers[at:]:
             self._observe(each)
@@ -112,7 +129,7 @@ class Replay:
                 self._find(f"it shows revision {revision}, and the log ends at {self._log.last}", place)
                 return
             self._skip(revision)
-        op = operation.op
+        op = plain(operation.op)
         if self._fog and self._fog.hides(op):
             return
         if operation.outcome == "refused":
@@ -138,14 +155,14 @@ class Replay:
         session, request = (changes[0][4], changes[0][5]) if changes else (0, 0)
         found = self._by_request.get((session, request)) if request else None
         if found is None:
-            if not changes:
+            if not changes and revision not in self._log.of_claims:
                 self._find(f"revision {revision} changed nothing", place)
             for change in changes:
                 self._tell(change, revision)
             return
         asked_at, operation = found
-        op = operation.op
-        if self._fog and self._fog.hides(op):
+        op = plain(operation.op)
+        if about_claims(op) or (self._fog and self._fog.hides(op)):
             self._guess(operation, revision, changes)
             return
         if self.tree.guessing:
@@ -176,7 +193,10 @@ class Replay:
     def _write(self, answer: Answer) -> None:
         """Replay a write that was acknowledged, and of which no log tells."""
         revision, place, operation, _ = answer
-        op = operation.op
+        op = plain(operation.op)
+        if about_claims(op):
+            self._fog.rise(op)
+            return
         if self._fog and self._fog.hides(op):
             self._fog.rise(op)
             self._learn(operation, revision)
@@ -192,7 +212,7 @@ class Replay:
                 self._compare(operation, answer_is, place)
 
     def _compare(self, operation: Operation, answer_is: Any, place: int) -> None:
-        if not matches(operation.op, answer_is, operation.result):
+        if not matches(plain(operation.op), answer_is, operation.result):
             self._find(
                 f"{_shown(operation.op)} was answered {_shown(operation.result)}; at revision {operation.revision} "
                 f"it is {_shown(answer_is)}",
@@ -221,10 +241,11 @@ class Replay:
         """Take the log's word for what ``operation`` did."""
         for change in changes:
             self._tell(change, revision)
-        branches = [operation.op]
-        if isinstance(operation.op, Multi):
-            branches = [*operation.op.then, *operation.op.otherwise]
-        for each in branches:
+        for each in parts(operation.op):
+            if isinstance(each, Claim):
+                self.tree.learn(each.path, Kind.CONTAINER, operation.session, 0)
+                for above in ancestors(each.path):
+                    self.tree.learn(above, Kind.PERSISTENT, operation.session, 0)
             if isinstance(each, Create):
                 for change in changes:
                     if change[1] == each.path or (each.sequential and change[1].startswith(each.path)):
@@ -232,11 +253,32 @@ class Replay:
 
     def _learn(self, operation: Operation, revision: int) -> None:
         """What a write in the fog says by having been done."""
-        op = operation.op
+        op = plain(operation.op)
         if isinstance(op, Create):
             path = operation.result.path  # type: ignore[union-attr]
             self._tell((CREATED, path, op.value, 0, operation.session, operation.request, 0), revision)
             self.tree.learn(path, op.kind, operation.session, op.ttl_ms)
+
+    def _keep(self, entry: Committed) -> None:
+        """Which containers stay although they are empty: those with claims, or settings of their own."""
+        for kind, path, _, version, session, number, _ in self._log.of_claims.get(entry.revision, ()):
+            if kind in (CLAIMED, QUEUED):
+                self._claims[number] = path
+            elif kind in (RELEASED, WITHDRAWN):
+                self._claims.pop(number, None)
+            elif kind == CONFIGURED:
+                delay_ms = 0
+                found = self._by_request.get((session, number))
+                for each in parts(found[1].op) if found else ():
+                    if isinstance(each, ClaimSettings) and each.path == path:
+                        delay_ms = each.lock_delay_ms
+                self._settings.pop(path, None)
+                if version != 1 or delay_ms:
+                    self._settings[path] = None
+        for change in entry.changes:
+            if change[0] == DELETED:
+                self._settings.pop(change[1], None)
+        self.tree.kept = {**dict.fromkeys(self._claims.values()), **self._settings}
 
     def _tell(self, change: Change, revision: int) -> None:
         """Make ``change`` true, whatever the tree is."""

@@ -15,8 +15,9 @@ A history is to begin before its registers are created; what it never creates is
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from coord.api.ops import Create, Delete, Multi, Set
+from coord.api.ops import Claim, Create, Delete, Set
 from coord.api.paths import ancestors, is_below
+from coord.jepsen_like.checkers.about import parts
 from coord.jepsen_like.checkers.log import changes_something
 from coord.jepsen_like.checkers.register import Call, State, creates, register_of, says_something, step
 from coord.jepsen_like.checkers.violation import Violation
@@ -94,12 +95,12 @@ def _counts(operation: Operation) -> bool:
 
 def _written(op: Any, others: set[str], felled: set[str], prefixes: set[str]) -> None:
     """What an op that is none of a register may write."""
-    for each in (*op.then, *op.otherwise) if isinstance(op, Multi) else (op,):
+    for each in parts(op):
         if isinstance(each, Create) and each.sequential:
             prefixes.add(each.path)
-        elif isinstance(each, Create | Set | Delete):
+        elif isinstance(each, Create | Set | Delete | Claim):
             others.add(each.path)
-        if isinstance(each, Create | Set) and each.parents:
+        if isinstance(each, Create | Set | Claim) and each.parents:
             others.update(ancestors(each.path))
         if isinstance(each, Delete) and each.subtree:
             felled.add(each.path)

@@ -1,5 +1,8 @@
 """Watches never lie: ordered, unique, atomic, complete, resumable, before the reply; and a gap is told.
 
+Likewise the one by which a client hears of its own claims (scope ``claims``): each grant and each end once, in order,
+before any reply that shows it.
+
 Each watch has a point through which it was told everything (``through``): it begins where the watch was opened, moves
 with each delivery, and outlives connections. Nothing that concerns the watch may lie between it and the next
 delivery, nor between it and where the watch is opened again, nor at or below the revision of any reply on the watch's
@@ -9,7 +12,7 @@ connection. Only a gap, told, moves it otherwise.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from coord.api.events import Change
+from coord.api.events import CREATED, DELETED, Change
 from coord.jepsen_like.checkers.known import Known, concerns
 from coord.jepsen_like.checkers.log import Log
 from coord.jepsen_like.checkers.replay import answered
@@ -21,11 +24,22 @@ FOUND_MAX = 20
 
 
 class _Watch:
-    __slots__ = ("connection", "gap", "is_open", "next_match", "opened_at", "path", "scope", "through")
+    __slots__ = (
+        "connection",
+        "gap",
+        "is_open",
+        "next_match",
+        "opened_at",
+        "path",
+        "scope",
+        "session",
+        "through",
+    )
 
-    def __init__(self, path: str, scope: str) -> None:
+    def __init__(self, path: str, scope: str, session: int) -> None:
         self.path = path
         self.scope = scope
+        self.session = session
         self.through = -1
         """Below 0: nothing is known of how far it was told."""
         self.next_match: int | None = None
@@ -75,7 +89,7 @@ class _Checker:
     def _opened(self, record: WatchOpened, place: int, called: "_Called") -> Iterator[Violation]:
         watch = self._watches.get(record.watch)
         if watch is None:
-            watch = self._watches[record.watch] = _Watch(record.path, record.scope)
+            watch = self._watches[record.watch] = _Watch(record.path, record.scope, record.session)
         self._shut(record.watch, watch)
         begins = record.revision if record.from_revision is None else record.from_revision - 1
         if record.from_revision is None:
@@ -125,13 +139,13 @@ class _Checker:
         """The delivery is exactly what the revision changed, of what concerns the watch."""
         told = record.changes
         for change in told:
-            if not concerns(watch.path, watch.scope, change[1]):
+            if not concerns(watch.path, watch.scope, watch.session, change):
                 what = f"watch {record.watch} of {watch.path} ({watch.scope}) was told of {change[1]}"
                 yield Violation(PROMISE, what, (watch.opened_at, place))
                 return
         logged = self._known.changes.get(record.revision)
         if logged is not None:
-            wanted = tuple(each for each in logged if concerns(watch.path, watch.scope, each[1]))
+            wanted = tuple(each for each in logged if concerns(watch.path, watch.scope, watch.session, each))
             if not _same(told, wanted):
                 what = f"watch {record.watch} was told {told} of revision {record.revision}; the log has {wanted}"
                 yield Violation(PROMISE, what, (watch.opened_at, place))
@@ -145,9 +159,14 @@ class _Checker:
         """Without a log: watches that tell of the same revision and path tell the same of it."""
         by_path: dict[str, tuple[Change, ...]] = {}
         for change in record.changes:
+            if change[0] > DELETED:
+                continue  # of a path's claims each hears its own
             by_path[change[1]] = (*by_path.get(change[1], ()), change)
         for path in self._known.paths(record.revision):
-            if concerns(watch.path, watch.scope, path) and path not in by_path:
+            if (
+                concerns(watch.path, watch.scope, 0, (CREATED, path, None, 0, 0, 0, 0))
+                and path not in by_path
+            ):
                 what = (
                     f"watch {record.watch} was not told of {path} with the rest of revision {record.revision}"
                 )
@@ -193,7 +212,7 @@ class _Checker:
 
     def _move(self, watch: _Watch, through: int) -> None:
         watch.through = through
-        watch.next_match = self._known.next_after(watch.path, watch.scope, through)
+        watch.next_match = self._known.next_after(watch.path, watch.scope, watch.session, through)
 
 
 class _Called:

@@ -5,19 +5,28 @@ from typing import Any, Final
 
 from coord.api import ops
 from coord.api.ops import (
+    Claim,
+    ClaimFirst,
+    ClaimInfo,
+    Claims,
+    ClaimSettings,
     Compare,
     Create,
     Delete,
     Exists,
+    Fence,
+    FencedWrite,
     Get,
     Kind,
     List,
     Multi,
     Op,
     Operator,
+    Release,
     Row,
     Set,
     Target,
+    WatchScope,
 )
 
 
@@ -56,6 +65,32 @@ def _multi(compare: list[Any], then: list[Any], otherwise: list[Any]) -> Multi:
     return Multi(comparisons, branch(then), branch(otherwise))
 
 
+def _claim(path: str, flags: int, units: int, label: bytes) -> Claim:
+    flag = ops.ClaimFlag
+    return Claim(
+        path, bool(flags & flag.WAIT), bool(flags & flag.SHARED), units, label, bool(flags & flag.CREATE),
+        bool(flags & flag.PARENTS),
+    )  # fmt: skip
+
+
+def _claim_first(parent: str, count: int, flags: int, label: bytes) -> ClaimFirst:
+    flag = ops.ClaimFirstFlag
+    return ClaimFirst(parent, count, bool(flags & flag.WAIT), bool(flags & flag.VALUES), label)
+
+
+def _release(number: int, to: int, flags: int) -> Release:
+    return Release(number, to, bool(flags & ops.ReleaseFlag.FORCE))
+
+
+def _fenced(tokens: list[Any], op: Row) -> FencedWrite:
+    inner: Any = op_from_row(op)
+    return FencedWrite(tuple((incarnation, revision) for incarnation, revision in tokens), inner)
+
+
+def _claims(path: str, scope: int, session: int | None, after: int | None, limit: int) -> Claims:
+    return Claims(path, WatchScope(scope), session, after, limit)
+
+
 _MAKERS: Final[Mapping[int, Callable[..., Op]]] = {
     ops.CREATE: _create,
     ops.SET: _set,
@@ -64,4 +99,12 @@ _MAKERS: Final[Mapping[int, Callable[..., Op]]] = {
     ops.EXISTS: Exists,
     ops.LIST: _list,
     ops.MULTI: _multi,
+    ops.CLAIM: _claim,
+    ops.CLAIM_FIRST: _claim_first,
+    ops.RELEASE: _release,
+    ops.CLAIM_SETTINGS: ClaimSettings,
+    ops.FENCE: Fence,
+    ops.FENCED_WRITE: _fenced,
+    ops.CLAIMS: _claims,
+    ops.CLAIM_INFO: ClaimInfo,
 }

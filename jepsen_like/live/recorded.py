@@ -37,6 +37,7 @@ import trio
 from coord.api.errors import CoordError, Disconnected
 from coord.api.ops import ReadMode
 from coord.client import Client
+from coord.client.clock import now
 from coord.client.core import Core, State
 from coord.client.endpoints import Endpoint, Route, parse_endpoints
 from coord.client.link import Link
@@ -129,9 +130,7 @@ async def recorded_client(
     deadline_s: float,
 ) -> AsyncIterator[Client]:
     """A client of which everything is recorded. Raises :class:`CoordError`, as ``connect`` does."""
-    start_ns = time.monotonic_ns() - round(
-        anyio.current_time() * 1e9
-    )  # the core counts on the loop's own clock
+    start_ns = time.monotonic_ns() - round(now() * 1e9)  # the core counts on the client's own clock
     recorder = Recorder(me, record, Clock(start_ns, 1.0))
     core = Core(CoreSettings(name=f"process {me.number}", session_timeout_ms=session_timeout_ms))
     route = Route(parse_endpoints(endpoints), Random(me.dice.random()), discover=False)
@@ -141,7 +140,7 @@ async def recorded_client(
         try:
             with anyio.move_on_after(deadline_s):
                 await link.begun()
-            if core.state is not State.CONNECTED:
+            if core.state is not State.ATTACHED:
                 raise core.failure or Disconnected("no member said welcome in time")
             yield Client(link, deadline_s)
         finally:

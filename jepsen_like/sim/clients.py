@@ -84,6 +84,19 @@ class Clients:
         self.drive(client)
         return client
 
+    def life_of(self, session: int) -> "Life | None":
+        """The member's that the client of ``session`` is connected to."""
+        client = self.client_of(session)
+        return (
+            None if client is None or client.wire is None or not client.wire.life.alive else client.wire.life
+        )
+
+    def client_of(self, session: int) -> Client | None:
+        for client in self.all:
+            if client.driver.process.session == session:
+                return client
+        return None
+
     # --- driving ----------------------------------------------------------------------------------------------------
 
     def drive(self, client: Client) -> None:

@@ -281,7 +281,7 @@ class Ghosts:
             self.commit_terms.append(raft.term)
             if entry.kind == ENTRY_CONFIGURATION and decode_configuration(entry.data).outgoing:
                 self._sim.mark("configuration_joint")
-            self.oracle.apply(entry)
+            self.oracle.apply(entry, life)
         if len(committed) > known_before:
             self._majority_has(life, commit)
         ghost.commit_index = commit

@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from coord.jepsen_like.sim.triggers import Trigger
+from coord.jepsen_like.sim.triggers import Trigger, draw_claim_triggers
 
 if TYPE_CHECKING:
     from coord.jepsen_like.sim.world import World
@@ -175,6 +175,31 @@ def _brisk(world: "World", dice: Random) -> "World":
         delay_min_us=50,
         delay_max_us=pick((500, 5_000)),
         apply_us=0,
+    )
+
+
+CLAIMS_SHARE: Final = 0.2
+"""Of all worlds, of whatever kind."""
+
+
+def with_claims(world: "World", dice: Random) -> "World":
+    """In some worlds clients claim things, and what happens to claims triggers faults. The rest is as it was drawn."""
+    return claims(world, dice) if dice.random() < CLAIMS_SHARE else world
+
+
+def claims(world: "World", dice: Random) -> "World":
+    """Few znodes, many who want them, sessions that end while they hold or wait."""
+    pick = dice.choice
+    return replace(
+        world,
+        workload=pick(("claims", "claims", "claims", "fences", "fences")),
+        clients=pick((2, 3, 5, 8)),
+        think_ms=pick((10, 50, 200)),
+        safety_ms=pick((8_000, 15_000)),
+        session_timeout_ms=pick((1_000, 1_000, 2_000, world.session_timeout_ms)),
+        grants_max=pick((world.grants_max, world.grants_max, 1, 2)),
+        triggers=(*world.triggers[: pick((0, 2))], *draw_claim_triggers(dice)),
+        faults=(*world.faults, ("freeze_client", 3.0)) if dice.random() < 0.5 else world.faults,
     )
 
 

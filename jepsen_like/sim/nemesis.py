@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coord.jepsen_like.history import Fault
 from coord.jepsen_like.sim.agenda import MS_NS
+from coord.jepsen_like.sim.claiming import pause_ns
 from coord.jepsen_like.sim.cuts import draw_cut
 from coord.jepsen_like.sim.damage import damage
 from coord.jepsen_like.sim.disk import UNLIMITED
@@ -69,6 +70,15 @@ class Nemesis:
                 pair for each in sim.members if each != number for pair in ((each, number), (number, each))
             ]
             self._cut_pairs(pairs, f"cut {number} off, {event}")
+        elif action == "freeze":
+            client = sim.clients.client_of(sim.claiming.session)
+            if client is not None and not client.frozen:
+                wait_ns = pause_ns(sim, self._dice.random())
+                self.tell(
+                    "freeze_client", number, f"{event}, process {client.number} for {wait_ns // MS_NS} ms"
+                )
+                sim.clients.freeze(client)
+                sim.agenda.after(wait_ns, sim.clients.thaw, client)
         elif action == "drop_reply":
             self.tell(action, number, event)
             sim.clients.drop_next[number] = None

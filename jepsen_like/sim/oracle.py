@@ -29,7 +29,7 @@ def look_of(store: Store) -> Look:
     tree = store.tree
     return (
         store.revision, store.time_ms, store.next_session, len(store.sessions), len(tree.znodes), tree.data_bytes,
-        len(tree.ephemerals),
+        len(tree.ephemerals), store.claims.next_claim, len(store.claims.by_number), len(store.fences.by_path),
     )  # fmt: skip
 
 
@@ -48,6 +48,9 @@ def digest_of(store: Store) -> str:
             for _, each in sorted(store.sessions.items())
         ],
         store.limits,
+        store.incarnation,
+        store.claims.state(),
+        sorted(store.fences.by_path.items()),
     ]  # fmt: skip
     return blake2b(repr(state).encode(), digest_size=12).hexdigest()
 
@@ -74,8 +77,8 @@ class Oracle:
         """``_looks[index]``."""
         self._digests: dict[int, str] = {}
 
-    def apply(self, entry: Entry) -> None:
-        """An entry was committed for the first time."""
+    def apply(self, entry: Entry, life: "Life") -> None:
+        """An entry was committed for the first time, at ``life``."""
         store, sim = self.store, self._sim
         if entry.kind == ENTRY_COMMANDS and entry.data:
             time_ms, wall_ms, commands = decode_entry(entry.data)
@@ -85,12 +88,19 @@ class Oracle:
             store.skip(entry.index)
         for revision, index, _, changes in store.take_fresh():
             sim.record(Committed(revision, index, changes, sim.agenda.now_ns))
+            sim.claiming.applied(store, changes, life)
+        sim.claiming.after_entry(store)
         for _, reason in store.take_ended():
             sim.mark(f"session_{reason.name.lower()}")
         for session in store.tree.ephemerals:
             if session not in store.sessions:
                 sim.broken(
                     "sessions", f"session {session} is over, and its ephemerals are there at {entry.index}"
+                )
+        for session in store.claims.by_session:
+            if session not in store.sessions:
+                sim.broken(
+                    "sessions", f"session {session} is over, and its claims are there at {entry.index}"
                 )
         self._looks.append(look_of(store))
         if entry.index % DIGEST_EVERY == 0:

@@ -1,13 +1,16 @@
 """``simulate``: a seed in, a verdict out. A pure function of its arguments."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from coord.api.ops import Release
 from coord.jepsen_like.checkers import judge as judge_history
+from coord.jepsen_like.checkers.claims import GRANTS_NOTE
 from coord.jepsen_like.checkers.search import UNDECIDED
 from coord.jepsen_like.checkers.violation import Violation
-from coord.jepsen_like.history import Operation, Record, WatchOver
+from coord.jepsen_like.history import Operation, Record, WatchOpened, WatchOver
 from coord.jepsen_like.history import Run as RunRecord
 from coord.jepsen_like.sim.agenda import START_NS
 from coord.jepsen_like.sim.phases import Run
@@ -15,6 +18,18 @@ from coord.jepsen_like.sim.simulation import Simulation
 from coord.jepsen_like.sim.trace import Trace
 from coord.jepsen_like.sim.world import World, draw
 from coord.jepsen_like.workloads import WORKLOADS, Factory
+from coord.store import granting
+
+
+@contextmanager
+def _granting(at_most: int) -> Iterator[None]:
+    """Like a limit that a member cannot set: what is over is met with a handful of clients, too."""
+    names = vars(granting)
+    before, names["GRANTS_MAX"] = names["GRANTS_MAX"], at_most
+    try:
+        yield
+    finally:
+        names["GRANTS_MAX"] = before
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +67,12 @@ def simulate(
     trace = Trace(tell)
     sim = Simulation(seed, world, trace)
     clients = (workload or WORKLOADS[world.workload])(sim.dice("workload"))
-    sim.record(RunRecord(clients.name, seed, world.members, {"world": str(world)}))
+    sim.record(
+        RunRecord(clients.name, seed, world.members, {"world": str(world), GRANTS_NOTE: world.grants_max})
+    )
     try:
-        Run(sim, clients).go()
+        with _granting(world.grants_max):
+            Run(sim, clients).go()
     except Exception as error:  # noqa: BLE001  # whatever the code under test raises is a finding
         where = traceback.extract_tb(error.__traceback__)[-1]
         sim.broken(
@@ -69,9 +87,18 @@ def simulate(
         sim.violations += [each for each in found if each.promise != UNDECIDED]
         if len(sim.violations) < len(found):
             sim.mark(UNDECIDED)
+    of_claims: dict[int, None] = {}
     for each in sim.history:
         if isinstance(each, WatchOver) and each.error:
             sim.mark(f"{each.error}_told")
+            if each.watch in of_claims:
+                sim.mark(f"{each.error}_of_claims_told")
+        elif isinstance(each, WatchOpened) and each.scope == "claims":
+            of_claims[each.watch] = None
+        elif isinstance(each, Operation) and each.error == "stale_token":
+            sim.mark("stale_token_refused")
+        elif isinstance(each, Operation) and isinstance(each.op, Release) and each.op.to:
+            sim.mark("successor_gone" if each.error == "conflict" else "claim_handed_over")
     return Verdict(
         seed=seed,
         world=world,

@@ -7,6 +7,7 @@ from coord.jepsen_like.checkers.violation import Violation
 from coord.jepsen_like.history import Leader, Record
 from coord.jepsen_like.sim.agenda import MS_NS, Agenda
 from coord.jepsen_like.sim.budget import Budget
+from coord.jepsen_like.sim.claiming import Claiming
 from coord.jepsen_like.sim.clients import Clients
 from coord.jepsen_like.sim.clocks import Clocks
 from coord.jepsen_like.sim.disk import SimDisk
@@ -46,6 +47,7 @@ class Simulation:
             world, self.agenda, self.dice("network"), trace, self.members, self._frame_lost
         )
         self.clients = Clients(self, self.dice("clients"))
+        self.claiming = Claiming(self)
         self.budget = Budget(self)
         self.ghosts = Ghosts(self)
         self.triggers = Triggers(self, self.dice("triggers"))

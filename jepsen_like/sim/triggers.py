@@ -8,6 +8,8 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from coord.jepsen_like.sim.agenda import MS_NS
+from coord.jepsen_like.sim.claiming import AT_HOLDER
+from coord.jepsen_like.sim.claiming import EVENTS as CLAIM_EVENTS
 from coord.raft.messages import Append, Heartbeat, SnapshotSection, TimeoutNow, Vote
 from coord.replica.inputs import Outputs
 from coord.wire.peer_frames import Forward, ReadGranted, ReadRequest
@@ -45,6 +47,18 @@ ACTIONS: Final = (
     "break_clients",
 )
 
+CLAIM_ACTIONS: Final = (
+    "kill",
+    "power_cut",
+    "pause",
+    "cut",
+    "drop_reply",
+    "break_clients",
+    "freeze",
+    "freeze",
+)
+"""At what happens to claims; ``freeze``: the client whose claim it is stands still, for about its session's timeout."""
+
 _SENT: Final = {
     Vote: "vote_asked", Append: "append_sent", Forward: "forwarded", ReadGranted: "read_granted",
     ReadRequest: "read_asked", Heartbeat: "beat_sent",
@@ -65,6 +79,18 @@ def draw_triggers(dice: Random) -> tuple[Trigger, ...]:
             action = "power_cut"
         triggers.append((event, action, dice.choice((0.02, 0.1, 0.4))))
     return tuple(triggers)
+
+
+def draw_claim_triggers(dice: Random) -> tuple[Trigger, ...]:
+    """Some at what happens to claims, at whoever commits it or at the member of the claim's client."""
+    return tuple(
+        (
+            dice.choice(CLAIM_EVENTS) + dice.choice(("", AT_HOLDER)),
+            dice.choice(CLAIM_ACTIONS),
+            dice.choice((0.05, 0.2, 0.5)),
+        )
+        for _ in range(dice.choice((0, 1, 2, 3)))
+    )
 
 
 class Triggers:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
-from coord.jepsen_like.sim.kinds import narrowed
+from coord.jepsen_like.sim.kinds import narrowed, with_claims
 from coord.jepsen_like.sim.triggers import Trigger, draw_triggers
-from coord.jepsen_like.workloads import WORKLOADS
-from coord.limits import KIB, MIB, MemberLimits, StoreLimits
+from coord.jepsen_like.workloads import TREE_PARTS
+from coord.limits import GRANTS_MAX, KIB, MIB, MemberLimits, StoreLimits
 from coord.raft.settings import RaftSettings
 from coord.raft.types import Configuration
 from coord.replica.settings import ReplicaSettings
@@ -55,6 +55,8 @@ class World:
     clients: int = 5
     session_timeout_ms: int = 5_000
     deadline_ms: int = 5_000
+    grants_max: int = GRANTS_MAX
+    """Claims that one revision grants to who waits; few: the next entries go on."""
     think_ms: int = 100
     """Between two steps of a client, on average."""
     backlog_bytes: int = 16 * KIB
@@ -205,7 +207,7 @@ def draw(seed: int) -> World:
         history_revisions=pick((5, 50)) if snapshot_entries == 3 else pick((5, 50, 100_000, 100_000)),
         replay_revisions=pick((1, 4, 512)),
         replies_per_session=pick((8_192, 8_192, 8_192, 16)),
-        workload=pick(("mixed", "mixed", "mixed", *WORKLOADS)),
+        workload=pick(("mixed", "mixed", "mixed", *TREE_PARTS, "mixed")),
         clients=pick((1, 2, 3, 5)),
         session_timeout_ms=pick((5_000, 10_000) if narrow else (1_000, 2_000, 5_000, 10_000)),
         deadline_ms=pick((500, 2_000, 10_000)),
@@ -233,4 +235,4 @@ def draw(seed: int) -> World:
         permanent=pick((0.0, 0.2)),
         faults_from_start=dice.random() < 0.3,
     )
-    return narrowed(world, dice)
+    return with_claims(narrowed(world, dice), Random(f"claims {seed}"))

@@ -8,9 +8,11 @@ from typing import Final
 
 from coord.jepsen_like.workloads.append import Append
 from coord.jepsen_like.workloads.causal import Causal
+from coord.jepsen_like.workloads.claims import ClaimsWorkload
 from coord.jepsen_like.workloads.counter import Counter
 from coord.jepsen_like.workloads.ephemerals import Ephemerals
 from coord.jepsen_like.workloads.exactly_once import ExactlyOnce
+from coord.jepsen_like.workloads.fences import Fences
 from coord.jepsen_like.workloads.local_reads import LocalReads
 from coord.jepsen_like.workloads.mixed import Mixed
 from coord.jepsen_like.workloads.register import Register
@@ -19,7 +21,7 @@ from coord.jepsen_like.workloads.unique import Unique
 from coord.jepsen_like.workloads.watching import Watching
 from coord.jepsen_like.workloads.workload import Factory, Workload
 
-PARTS: Final[dict[str, Factory]] = {
+TREE_PARTS: Final[dict[str, Factory]] = {
     "register": Register,
     "append": Append,
     "sets": Sets,
@@ -31,14 +33,19 @@ PARTS: Final[dict[str, Factory]] = {
     "local_reads": LocalReads,
     "exactly_once": ExactlyOnce,
 }
+CLAIM_PARTS: Final[dict[str, Factory]] = {"claims": ClaimsWorkload, "fences": Fences}
+PARTS: Final[dict[str, Factory]] = {**TREE_PARTS, **CLAIM_PARTS}
 
 
 def mixed(dice: Random) -> Workload:
     """Some of the others, at least two."""
-    names = dice.sample(list(PARTS), dice.randint(2, len(PARTS)))
+    twin = Random()  # what joined later moves nothing of what was drawn before
+    twin.setstate(dice.getstate())
+    names = dice.sample(list(TREE_PARTS), dice.randint(2, len(TREE_PARTS)))
+    names += [name for name in CLAIM_PARTS if twin.random() < 0.25]
     return Mixed(dice, [PARTS[name](dice) for name in names])
 
 
 WORKLOADS: Final[dict[str, Factory]] = {**PARTS, "mixed": mixed}
 
-__all__ = ["PARTS", "WORKLOADS", "Factory", "Workload", "mixed"]
+__all__ = ["CLAIM_PARTS", "PARTS", "TREE_PARTS", "WORKLOADS", "Factory", "Workload", "mixed"]

@@ -33,6 +33,7 @@ from coord.jepsen_like.workloads.settings import DriverSettings
 from coord.jepsen_like.workloads.talk import Talk
 from coord.jepsen_like.workloads.waiting import MS, ForNews, ForTime, Waiting
 from coord.jepsen_like.workloads.workload import (
+    AwaitGrant,
     DropReplies,
     EndSession,
     MoveAway,
@@ -102,7 +103,7 @@ class ClientDriver:
     @property
     def next_at_ns(self) -> int:
         """When ``tick`` has something to do, as things are; ``NEVER_NS``: not of itself."""
-        at_ns = self._clock.wake_ns(self._talk.core.next_tick_at())
+        at_ns = self._clock.wake_ns(self._talk.next_at)
         if self._script is not None and self._waiting.until_ns > self._looked_ns:
             at_ns = min(at_ns, self._waiting.until_ns)
         return NEVER_NS if self._closed else at_ns
@@ -185,7 +186,7 @@ class ClientDriver:
             case Together(asks):
                 return self._talk.ask(asks, True, now_ns)
             case DropReplies(asks):
-                self._drop_when_sent = self._talk.core.state is State.CONNECTED
+                self._drop_when_sent = self._talk.core.state is State.ATTACHED
                 return self._talk.ask(asks, True, now_ns)
             case Pause(ms):
                 return ForTime(now_ns + ms * MS)
@@ -195,6 +196,8 @@ class ClientDriver:
                 return ForNews(watched, now_ns + ms * MS)
             case Unwatch(watched):
                 self._talk.unwatch(watched.number, now_ns)
+            case AwaitGrant(number, ms):
+                return self._talk.claims.wait(number, now_ns + ms * MS)
             case EndSession():
                 return self._talk.end_session(now_ns)
             case MoveAway():

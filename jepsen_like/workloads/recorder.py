@@ -5,12 +5,15 @@ from typing import Any, Final
 
 from coord.api.commands import Reply
 from coord.api.errors import CoordError, Gap
-from coord.api.events import Change, Event
+from coord.api.events import DELETED, Change, Event
+from coord.client.claims import OwnClaim
 from coord.client.core import NEVER, Core
 from coord.client.lease import SAFE_SHARE
 from coord.client.request import Request
 from coord.client.watching import Watching
 from coord.jepsen_like.history import (
+    ClaimHeld,
+    ClaimOver,
     Note,
     Operation,
     Record,
@@ -100,7 +103,8 @@ class Recorder:
             self._safe_until = core.safe_until
             asked_at = core.safe_until - SAFE_SHARE * core.session_timeout
             called_ns = self._clock.not_after_ns(asked_at)
-            self._record(SessionProof(me.number, core.session, self.connection, called_ns, now_ns))
+            until_ns = self._clock.not_after_ns(core.safe_until)
+            self._record(SessionProof(me.number, core.session, self.connection, called_ns, now_ns, until_ns))
 
     def session_over(self, core: Core, by: str, now_ns: int) -> None:
         if core.session:
@@ -126,6 +130,7 @@ class Recorder:
                     from_revision=held.asked_from,
                     revision=watching.told,
                     at_ns=now_ns,
+                    session=self._me.session,
                 )
             )
 
@@ -144,6 +149,18 @@ class Recorder:
             watched.news.append(told)
             self._record(told)
 
+    def claims_told(self, held: Held, now_ns: int) -> None:
+        """As :meth:`watch_told`, of what the library itself is about to take."""
+        revisions: dict[int, list[Change]] = {}
+        for event in held.watching.buffer:
+            revisions.setdefault(event.revision, []).append(_change(event))
+        for revision, changes in revisions.items():
+            self._record(
+                WatchTold(
+                    self._me.number, self.connection, held.watched.number, revision, tuple(changes), now_ns
+                )
+            )
+
     def watch_over(self, watched: Watched, error: CoordError | None, now_ns: int) -> None:
         """``None``: its process has given it up."""
         if watched.over is not None:
@@ -158,6 +175,15 @@ class Recorder:
             )
         )
 
+    # --- claims ---
+
+    def claim_held(self, claim: OwnClaim, now_ns: int) -> None:
+        me = self._me
+        self._record(ClaimHeld(me.number, me.session, claim.number, claim.path, claim.token, now_ns))
+
+    def claim_over(self, number: int, by: str, now_ns: int) -> None:
+        self._record(ClaimOver(self._me.number, self._me.session, number, by, now_ns))
+
     # --- notes ---
 
     def note(self, what: str, facts: dict[str, Any], now_ns: int) -> None:
@@ -165,7 +191,8 @@ class Recorder:
 
 
 def _change(event: Event) -> Change:
-    """The client library does not tell the request's id: 0."""
+    """Of a claim's change with the claim's number; a request's is left out, as checkers do not need it: 0."""
+    number = event.request if event.kind > DELETED else 0
     return (
-        int(event.kind), event.path, event.value, event.version, event.session, 0, int(event.reason)
+        int(event.kind), event.path, event.value, event.version, event.session, number, int(event.reason)
     )  # fmt: skip

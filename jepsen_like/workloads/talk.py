@@ -7,11 +7,28 @@ from dataclasses import replace
 from typing import Final
 
 from coord.api.errors import CoordError, DeadlineExceeded, ProtocolError
-from coord.api.ops import Create, Delete, Multi, ReadMode, Set, WatchScope
+from coord.api.ops import (
+    WATCH_CLAIMS,
+    Claim,
+    ClaimFirst,
+    ClaimSettings,
+    Create,
+    Delete,
+    Fence,
+    FencedWrite,
+    Multi,
+    ReadMode,
+    Release,
+    Set,
+    WatchScope,
+)
+from coord.client.claims import Asked
 from coord.client.core import OVER, Core, State
 from coord.client.request import NEVER, Request
+from coord.client.watching import Watching
 from coord.jepsen_like.workloads.clock import Clock
 from coord.jepsen_like.workloads.conversation import DISTRUSTS, FAILED
+from coord.jepsen_like.workloads.own import SCOPE, Own, claims_something
 from coord.jepsen_like.workloads.recorder import WRITE, Held, Recorder
 from coord.jepsen_like.workloads.settings import DriverSettings
 from coord.jepsen_like.workloads.waiting import MS, Call, ForCalls, ForRequest, ForTime, Waiting
@@ -19,6 +36,10 @@ from coord.jepsen_like.workloads.workload import LINEARIZABLE, Ask, Process, Rea
 
 MODES: Final = {each.name.lower(): int(each) for each in ReadMode}
 SCOPES: Final = {each.name.lower(): int(each) for each in WatchScope}
+SCOPES.update({f"{name}+claims": code | WATCH_CLAIMS for name, code in SCOPES.items() if name != SCOPE})
+WRITES: Final = (
+    Create | Set | Delete | Multi | Claim | ClaimFirst | Release | ClaimSettings | Fence | FencedWrite
+)
 WATCHES_MAX: Final = 1_000_000
 """Of one process: its watches are numbered from its own number times this on."""
 
@@ -33,6 +54,7 @@ class Talk:
         self._clock = clock
         self._core_settings = replace(settings.core, session=me.has_session, name=f"process {me.number}")
         self.core = Core(self._core_settings)
+        self.claims = Own(self.core, recorder)
         self.under_way = 0
         """Calls without an outcome yet."""
         self._held: dict[int, Held] = {}
@@ -51,23 +73,37 @@ class Talk:
         core, recorder = self.core, self._recorder
         ended = False
         recorder.session(core, now_ns)
+        if self.claims.is_due(self._clock.seconds(now_ns)):
+            for late in self.claims.leave(self._clock.seconds(now_ns)):
+                self._claim_ended(*late, now_ns)
         for request in core.take_completed():
             context = request.context
             if isinstance(context, Call):
                 self._completed(context, request, now_ns)
+            elif isinstance(context, Asked):
+                call = self.claims.completed(context)
+                if call is not None:
+                    self._completed(call, request, now_ns)
             elif isinstance(context, Watched):
                 if request.error is not None:
                     self._opening_failed(context, request.error, now_ns)
+            elif context is not None:
+                context.set()  # the library's own
             else:
                 # Asked and not answered in time: it will end, by this or by its timeout.
                 ended = request.error is None or isinstance(request.error, DeadlineExceeded)
         # Replies of this frame may have come before that of an opening, or after.
         for held in self._held.values():
             recorder.watch_opened(held, now_ns)
+        self._look_at_claims(now_ns)
         for watching in core.take_woken():
-            found = self._held.get(watching.context.number)
-            if found is not None:
-                self._news(found, now_ns)
+            if isinstance(watching.context, Watched):
+                found = self._held.get(watching.context.number)
+                if found is not None:
+                    self._news(found, now_ns)
+            else:
+                self._news_of_claims(watching, now_ns)
+        self.claims.look(now_ns)
         core.take_states()
         if core.state in OVER:
             if core.state is State.ENDED:
@@ -75,6 +111,9 @@ class Talk:
             elif core.failure is not None:
                 facts = {"error": core.failure.slug, "message": core.failure.message}
                 recorder.note(FAILED, facts, now_ns)
+            self.claims.end("client", now_ns)
+            for late in self.claims.give_up():
+                self._claim_ended(*late, now_ns)
             self._begin_anew()
             return False
         if ended:
@@ -91,6 +130,9 @@ class Talk:
         """Close the core: what is under way gets its outcome. The session lives on until its timeout."""
         for number in list(self._held):
             self.unwatch(number, now_ns)
+        self.claims.end("client", now_ns)
+        for late in self.claims.give_up():
+            self._claim_ended(*late, now_ns)
         self.core.close()
         for request in self.core.take_completed():
             if isinstance(request.context, Call):
@@ -98,6 +140,7 @@ class Talk:
 
     def _begin_anew(self) -> None:
         self.core = Core(self._core_settings)
+        self.claims = Own(self.core, self._recorder)
         self._held.clear()
         self._end_asked = False
         self._recorder.core_begins()
@@ -105,6 +148,35 @@ class Talk:
     def _completed(self, call: Call, request: Request, now_ns: int) -> None:
         self.under_way -= 1
         self._recorder.operation(self.core, call, request, request.error, now_ns)
+        done = call.operation
+        if done is not None and done.revision is not None and done.outcome == "ok":
+            self.claims.answered(done.op, done.result, done.revision)
+
+    def _claim_ended(self, call: Call, request: Request | None, error: CoordError, now_ns: int) -> None:
+        """Without an answer."""
+        self.under_way -= 1
+        self._recorder.operation(self.core, call, request, error, now_ns)
+
+    def _look_at_claims(self, now_ns: int) -> None:
+        """At the library's own watch: was it opened?"""
+        claims = self.claims
+        if claims.has_new_watch:
+            self._watches += 1
+            claims.begin_watch(Watched(self._me.number * WATCHES_MAX + self._watches, "/", SCOPE))
+        if claims.watch is not None:
+            self._recorder.watch_opened(claims.watch, now_ns)
+            for call, error in claims.opened():
+                self._claim_ended(call, None, error, now_ns)
+
+    def _news_of_claims(self, watching: Watching, now_ns: int) -> None:
+        """The library takes them; what it is told is recorded, as a user of such a watch would be told."""
+        held = self.claims.watch
+        if held is not None and held.watching is watching:
+            self._recorder.claims_told(held, now_ns)
+            if watching.error is not None:
+                self._recorder.watch_over(held.watched, watching.error, now_ns)
+            self.claims.news()
+            self._look_at_claims(now_ns)
 
     def _opening_failed(self, watched: Watched, error: CoordError, now_ns: int) -> None:
         if self._held.pop(watched.number, None) is not None:
@@ -134,10 +206,12 @@ class Talk:
         if isinstance(ask, Read):
             call = Call(ask.op, ask.mode, ask.at_least, called_ns)
         else:
-            is_write = isinstance(ask, Create | Set | Delete | Multi)
-            call = Call(ask, WRITE if is_write else LINEARIZABLE, 0, called_ns)
+            call = Call(ask, WRITE if isinstance(ask, WRITES) else LINEARIZABLE, 0, called_ns)
         try:
-            if call.mode == WRITE:
+            if claims_something(call.op):
+                self.claims.ask(call, deadline)
+            elif call.mode == WRITE:
+                self.claims.about_to_end(call.op, now_ns)
                 core.write(call.op.row(), deadline, call)
             else:
                 core.read(call.op.row(), MODES[call.mode], call.at_least, deadline, call)
@@ -170,7 +244,13 @@ class Talk:
         if not self._me.has_session:
             return ForTime(now_ns)
         self._end_asked = True
+        self.claims.end("request", now_ns)
         return ForRequest(self.core.end_session(self._deadline(now_ns)), None)
+
+    @property
+    def next_at(self) -> float:
+        """When there is something to do, on the client's clock."""
+        return min(self.core.next_tick_at(), self.claims.next_at)
 
     def _deadline(self, now_ns: int) -> float:
         deadline_ms = self._settings.deadline_ms

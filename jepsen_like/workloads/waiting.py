@@ -1,8 +1,10 @@
 """What a process waits for before its next step. Each says whether it has come, and what is handed to the process."""
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from coord.api import ops
+from coord.client.claims import OwnClaim
 from coord.client.request import Request
 from coord.jepsen_like.history import Operation
 from coord.jepsen_like.workloads.clock import NEVER_NS
@@ -23,6 +25,9 @@ class Call:
         self.called_ns = called_ns
         self.operation: Operation | None = None
         """What was recorded; ``None``: it is still under way."""
+
+    def set(self) -> None:
+        """A claim's answer is here; whoever drives the core looks at it."""
 
 
 class Waiting(Protocol):
@@ -77,6 +82,21 @@ class ForNews:
     def outcome(self) -> Any:
         news, self._watched.news = self._watched.news, []
         return news
+
+
+class ForGrant:
+    """``look``: the claim, as long as it is one of the process."""
+
+    def __init__(self, look: Callable[[], OwnClaim | None], until_ns: int) -> None:
+        self._look = look
+        self.until_ns = until_ns
+
+    def is_over(self, now_ns: int) -> bool:
+        claim = self._look()
+        return claim is None or claim.token > 0 or now_ns >= self.until_ns
+
+    def outcome(self) -> Any:
+        return self._look()
 
 
 class ForRequest:

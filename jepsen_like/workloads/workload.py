@@ -28,9 +28,12 @@ Check: TypeAlias = Callable[[Sequence[Record]], list[Violation]]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A read of a mode; a bare ``Get``, ``Exists`` or ``List`` is a linearizable one. Outcome: its ``Operation``."""
+    """A read of a mode; a bare ``Get``, ``Exists``, ``List``, ``Claims`` or ``ClaimInfo`` is a linearizable one.
 
-    op: ops.Get | ops.Exists | ops.List
+    Outcome: its ``Operation``.
+    """
+
+    op: ops.Get | ops.Exists | ops.List | ops.Claims | ops.ClaimInfo
     mode: str = LINEARIZABLE
     at_least: int = 0
 
@@ -67,7 +70,7 @@ class Watch:
 
     path: str
     scope: str = "subtree"
-    """``znode``, ``children`` or ``subtree``."""
+    """``znode``, ``children`` or ``subtree``; with ``+claims``, changes of claims there are told, too."""
     from_revision: int | None = None
 
 
@@ -85,6 +88,15 @@ class Unwatch:
     """Outcome: ``None``."""
 
     watched: "Watched"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitGrant:
+    """For the grant of a claim of the present session. Outcome: its :class:`~coord.client.claims.OwnClaim`, after
+    ``ms`` at the latest: held if it has a token; ``None``: it is over, or was given up, or the session is."""
+
+    number: int
+    ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,9 @@ class Say:
     """Plain JSON values."""
 
 
-Step: TypeAlias = Ask | Together | DropReplies | Pause | Watch | Wait | Unwatch | EndSession | MoveAway | Say
+Step: TypeAlias = (
+    Ask | Together | DropReplies | Pause | Watch | Wait | Unwatch | AwaitGrant | EndSession | MoveAway | Say
+)
 
 Script: TypeAlias = Generator[Step, Any, None]
 

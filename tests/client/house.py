@@ -12,6 +12,7 @@ import anyio
 import anyio.abc
 import pytest
 
+from coord.client.link import Link
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.raft.types import Configuration, HardState, SnapshotMeta
 from coord.replica.inputs import ClientConnected, ClientLost, FromClient, Input, Persisted, Tick
@@ -39,9 +40,11 @@ def run(backend: str, main: Callable[[], Awaitable[None]]) -> None:
 class Door:
     """One endpoint."""
 
-    def __init__(self, listener: anyio.abc.Listener[anyio.abc.SocketStream], port: int) -> None:
+    def __init__(
+        self, listener: anyio.abc.Listener[anyio.abc.SocketStream], port: int, host: str = "127.0.0.1"
+    ) -> None:
         self.listener = listener
-        self.endpoint = f"127.0.0.1:{port}"
+        self.endpoint = f"{host}:{port}"
         self.deaf = False
         self.shut = False
         self.streams: dict[int, anyio.abc.SocketStream] = {}
@@ -132,12 +135,25 @@ class House:
 
 
 @asynccontextmanager
-async def house(doors: int = 2, limits: MemberLimits | None = None) -> AsyncIterator[House]:
+async def running(link: Link) -> AsyncIterator[Link]:
+    """``link``, while it runs; it is stopped also when the test has failed."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(link.run)
+        try:
+            yield link
+        finally:
+            await link.stop()
+
+
+@asynccontextmanager
+async def house(
+    doors: int = 2, limits: MemberLimits | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[House]:
     """A running one."""
     built = House(limits or MemberLimits())
     for _ in range(doors):
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        built.doors.append(Door(listener, listener.extra(anyio.abc.SocketAttribute.local_port)))
+        listener = await anyio.create_tcp_listener(local_host=host)
+        built.doors.append(Door(listener, listener.extra(anyio.abc.SocketAttribute.local_port), host))
     try:
         async with anyio.create_task_group() as tasks:
             for door in built.doors:

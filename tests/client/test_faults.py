@@ -197,7 +197,7 @@ def test_a_session_goes_on_at_another_member_when_its_own_is_cut_off() -> None:
     world.cut_off = {first}
     request = driver.core.write(Set("/a", b"1", create=True).row())
     world.run(600)
-    assert driver.core.state is State.CONNECTED
+    assert driver.core.state is State.ATTACHED
     assert driver.core.session == session
     assert driver.core.member != first
     assert driver.core.take_completed() == [request]

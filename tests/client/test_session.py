@@ -49,14 +49,14 @@ def test_a_keepalive_without_an_answer_ends_the_connection_not_the_session() -> 
     assert script.core.hang_up is None
     script.tick(0.1)
     assert isinstance(script.core.hang_up, Unavailable)
-    assert script.core.state is State.CONNECTED
+    assert script.core.state is State.ATTACHED
     script.cut()
     assert script.core.state is State.SUSPENDED
     assert script.core.safe_until == pytest.approx(100.0 + SAFE)
     script.connect()
-    assert script.core.state is State.CONNECTED
+    assert script.core.state is State.ATTACHED
     assert script.core.safe_until == pytest.approx(script.now + SAFE)  # from its second hello
-    assert script.core.take_states() == [State.CONNECTED, State.SUSPENDED, State.CONNECTED]
+    assert script.core.take_states() == [State.ATTACHED, State.SUSPENDED, State.ATTACHED]
 
 
 def test_the_time_counts_from_the_sending_of_what_was_answered() -> None:
@@ -238,6 +238,8 @@ def test_closing_tells_everybody() -> None:
     assert script.core.state is State.CLOSED
     with pytest.raises(Disconnected):
         script.core.write(SET)
+    script.tick(5)
+    assert script.core.take_warning() is None, "there is no keepalive any more that could be late"
 
 
 def test_a_client_without_a_session_never_ends_but_notices_a_dead_connection() -> None:
@@ -253,7 +255,7 @@ def test_a_client_without_a_session_never_ends_but_notices_a_dead_connection() -
     assert script.core.state is State.SUSPENDED
     assert script.core.safe_until == inf
     script.connect()
-    assert script.core.state is State.CONNECTED
+    assert script.core.state is State.ATTACHED
 
 
 def test_a_core_begins_unconnected() -> None:
@@ -263,3 +265,82 @@ def test_a_core_begins_unconnected() -> None:
     core.received(b"late", 0.0)
     core.tick(0.0)
     assert core.state is State.CONNECTING
+
+
+# --- a process that stands still ---------------------------------------------------------------------
+
+
+def test_a_keepalive_that_is_sent_late_is_told_with_what_was_left() -> None:
+    script = Script()
+    script.connect(timeout_ms=9_000)
+    script.tick(3.5)
+    (keepalive,) = script.sent()
+    assert isinstance(keepalive, Keepalive)
+    assert script.core.take_warning() is None, "so much is nothing to tell"
+    script.replies(ok(keepalive.request))
+    script.tick(7)
+    (keepalive,) = script.sent()
+    warning = script.core.take_warning()
+    assert warning is not None
+    assert "4.0 s late" in warning
+    assert "1.9 s more" in warning  # 8.91 after the last one that was answered, less 7
+    assert "of 9 s" in warning
+    assert script.core.take_warning() is None
+
+
+def test_without_a_session_a_late_keepalive_endangers_nothing_and_is_told_all_the_same() -> None:
+    script = Script(session=False, session_timeout_ms=9_000)
+    script.connect()
+    script.tick(60)
+    warning = script.core.take_warning()
+    assert warning is not None
+    assert "57.0 s late" in warning
+    assert "session" not in warning
+
+
+def test_an_end_that_was_told_is_not_taken_back() -> None:
+    """A keepalive is answered in time, but the answer is looked at late: until then the session may have been over.
+    Who was told so has let go of what it held. Who was not goes on."""
+    for told in (True, False):
+        script = Script()
+        script.connect(timeout_ms=9_000)
+        script.tick(3)
+        (keepalive,) = script.sent()
+        assert isinstance(keepalive, Keepalive)
+        script.now += 6
+        if told:
+            assert script.core.session_is_over(script.now)
+        script.replies(ok(keepalive.request))
+        script.tick()
+        assert script.core.state is (State.ENDED if told else State.ATTACHED)
+
+
+def test_who_finds_the_session_over_late_says_by_how_much() -> None:
+    script = Script()
+    script.connect(timeout_ms=9_000)
+    script.tick(9)
+    assert "looked at its clock" not in str(script.core.failure)
+    script = Script()
+    script.connect(timeout_ms=9_000)
+    script.tick(609)
+    assert "has not looked at its clock for 600 s" in str(script.core.failure)
+
+
+def test_a_copy_of_a_core_in_another_process_does_nothing() -> None:
+    script = Script()
+    script.connect()
+    request = script.core.write(SET)
+    script.core.disown(Disconnected("not yours"))
+    assert script.core.take_bytes() == b""
+    assert script.replies(ok(1)) == []
+    assert not request.done
+    for attempt in (
+        lambda: script.core.write(SET),
+        lambda: script.core.read(GET),
+        lambda: script.core.watch("/", 1),
+    ):
+        with pytest.raises(Disconnected, match="not yours") as caught:
+            attempt()
+        assert caught.value.outcome == "refused"
+    script.tick(3600)
+    assert script.core.take_states() == [State.ATTACHED]

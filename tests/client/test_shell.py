@@ -73,7 +73,7 @@ def test_the_tree(backend: str) -> None:
             assert page.more
             deleted = await client.delete("/a", subtree=True)
             assert deleted.count == 2
-            assert client.state is State.CONNECTED
+            assert client.state is State.ATTACHED
             assert client.member == 1
             assert client.session_timeout == 10.0
 
@@ -278,7 +278,7 @@ def test_a_member_that_hangs_is_left(backend: str) -> None:
             (present,) = [door for door in at.doors if door.streams]
             present.deaf = True
             assert await client.children("/") == []  # asked of the deaf one, answered by the other
-            assert client.state is State.CONNECTED
+            assert client.state is State.ATTACHED
 
     run(backend, main)
 
@@ -385,7 +385,7 @@ def test_a_watch_begins_where_it_is_told_to(backend: str) -> None:
 def test_a_gap_is_raised_from_the_loop_or_the_opening(backend: str) -> None:
     async def main() -> None:
         async with house(1, MemberLimits(history_revisions=5)) as at, connect(at.endpoints) as client:
-            async with client.watch("/a") as events:
+            async with client.watch("/a", on_gap="raise") as events:
                 await client.set("/a", b"first", create=True)
                 assert (await anext(events)).value == b"first"
                 await at.cut(at.doors[0], shut=True)
@@ -411,8 +411,8 @@ def test_a_slow_user_is_served_from_the_history(backend: str) -> None:
             async with client.watch("/a") as events:
                 for number in range(100):
                     await client.set("/a", b"%d" % number, create=True)
-                assert events._watching is not None
-                assert len(events._watching.buffer) < 20
+                assert events._feed is not None
+                assert len(events._feed.watching.buffer) < 20
                 assert [(await anext(events)).value for _ in range(100)] == [
                     b"%d" % each for each in range(100)
                 ]
@@ -535,7 +535,15 @@ def test_a_bug_in_the_library_is_told_to_every_caller(backend: str, caplog: pyte
     "arguments",
     [
         {"endpoints": ""},
-        {"endpoints": "localhost"},
+        {"endpoints": "http://localhost"},
+        {"endpoints": 4711},
+        {"endpoints": [4711]},
+        {"endpoints": "coord://localhost/?colour=red"},
+        {"deadline": 0},
+        {"deadline": float("nan")},
+        {"deadline": "10"},
+        {"namespace": "app"},
+        {"at_least": "new"},
         {"endpoints": "localhost:70000"},
         {"endpoints": "::1:4711"},
         {"session_timeout": 0},

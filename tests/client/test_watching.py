@@ -3,9 +3,9 @@
 import pytest
 
 from coord.api.errors import DeadlineExceeded, Gap, InvalidRequest, LimitExceeded, Unavailable
-from coord.api.ops import Set, WatchScope
+from coord.api.ops import Exists, Set, WatchScope
 from coord.client.watching import Watching
-from coord.wire.client_frames import Unwatch, Watch, Writes
+from coord.wire.client_frames import Reads, Unwatch, Watch, Writes
 from tests.client.script import Script, group, ok, refused
 
 SUBTREE = WatchScope.SUBTREE
@@ -253,3 +253,76 @@ def test_a_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(InvalidRequest):
         script.core.watch("/", SUBTREE, 0)
     assert script.sent() == []
+
+
+# --- what a watch has told ---------------------------------------------------------------------------
+
+
+def keepalive(script: Script, revision: int) -> None:
+    """A reply that shows ``revision``, to what no watch or write asked."""
+    request = script.core.read(Exists("/x").row())
+    (frame,) = script.sent()
+    assert isinstance(frame, Reads)
+    assert script.replies(ok(frame.requests[0][0], revision, None)) == [request]
+
+
+def test_replies_tell_how_far_it_is_without_an_event() -> None:
+    script = Script()
+    script.connect()
+    watch = script.core.watch("/a", SUBTREE)
+    assert script.core.told(watch) is None
+    (frame,) = script.sent()
+    assert isinstance(frame, Watch)
+    script.replies(ok(frame.request, 10))
+    assert script.core.told(watch) == 10
+    keepalive(script, 20)
+    assert script.core.told(watch) == 20
+    script.events(group(25, ("/a", [1])))
+    assert script.core.told(watch) == 25
+    script.cut()
+    assert script.core.told(watch) == 25
+    script.connect()
+    keepalive_before_the_opening = script.core.read(Exists("/x").row())
+    (frame,) = script.sent()
+    assert isinstance(frame, Reads)
+    assert script.replies(ok(frame.requests[0][0], 40, None)) == [keepalive_before_the_opening]
+    assert script.core.told(watch) == 25, "it is not open on this connection yet"
+
+
+def test_what_was_asked_while_it_was_open_tells_too() -> None:
+    script = Script()
+    script.connect()
+    keepalive(script, 30)
+    watch = opened(script, from_revision=5, at=4)
+    number = watch.number
+    keepalive(script, 30)
+    assert script.core.told(watch) == 4, "replies had shown as much before it was opened"
+    watch.heard(number, 30)
+    assert script.core.told(watch) == 30
+    watch.heard(number, 20)
+    assert script.core.told(watch) == 30
+    watch.heard(0, 40)
+    watch.heard(number + 1, 40)
+    assert script.core.told(watch) == 30
+    assert [frame.from_revision for frame in reopened(script)] == [31]
+    assert watch.number != number
+    watch.heard(watch.number, 40)
+    assert script.core.told(watch) == 30, "it is not open yet"
+
+
+def test_it_knows_since_when_it_lacks_a_connection() -> None:
+    script = Script()
+    script.connect()
+    watch = opened(script)
+    assert watch.lost_at is None
+    script.now += 1
+    script.cut()
+    lost_at = script.now
+    assert watch.lost_at == lost_at
+    script.now += 1
+    (frame,) = [frame for frame in script.connect() if isinstance(frame, Watch)]
+    script.cut()  # once more, before it was open
+    assert watch.lost_at == lost_at
+    (frame,) = [frame for frame in script.connect() if isinstance(frame, Watch)]
+    script.replies(ok(frame.request, 11))
+    assert watch.lost_at is None

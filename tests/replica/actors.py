@@ -7,7 +7,26 @@ import random
 from typing import Any
 
 from coord.api.errors import OK, SessionEnded, Unavailable
-from coord.api.ops import Compare, Create, Delete, Get, Kind, Multi, Operator, Set, Target
+from coord.api.events import DELETED
+from coord.api.ops import (
+    WATCH_CLAIMS,
+    Claim,
+    ClaimFirst,
+    ClaimSettings,
+    Compare,
+    Create,
+    Delete,
+    Fence,
+    FencedWrite,
+    Get,
+    Kind,
+    Multi,
+    Operator,
+    Release,
+    Set,
+    Target,
+    WatchScope,
+)
 from coord.wire import client_frames as frames
 from coord.wire.client_frames import Hello, NewSession, ResumeSession
 from tests.replica.cluster import Client, Cluster
@@ -15,6 +34,7 @@ from tests.replica.cluster import Client, Cluster
 TIMEOUTS_MS = (1_000, 1_000, 3_000, 20_000)
 PATIENCE_MS = 1_000
 KEYS = ("/k0", "/k1", "/k2")
+LOCKS = ("/l0", "/l1", "/k0")
 
 
 class Facts:
@@ -26,12 +46,17 @@ class Facts:
         self.written: dict[tuple[int, int], tuple[int, int]] = {}
         """(session, request) -> (status, revision), as acknowledged."""
         self.reads = 0
+        self.granted = 0
         self.ended = 0
         self.moved = 0
 
 
 class Actor:
-    def __init__(self, cluster: Cluster, facts: Facts, seed: int) -> None:
+    def __init__(self, cluster: Cluster, facts: Facts, seed: int, claims: bool = False) -> None:
+        self.claims = claims
+        """Whether it claims, too."""
+        self.held: list[tuple[int, int]] = []
+        """``(number, token or 0)`` of its claims, as far as replies told."""
         self.cluster = cluster
         self.facts = facts
         self.dice = random.Random(seed)
@@ -93,7 +118,28 @@ class Actor:
         self.confirmed = max(self.confirmed, min(self.unanswered, default=self.client.next_request) - 1)
         return self.confirmed
 
+    def some_claim(self) -> Any:
+        pick, path = self.dice.random(), self.dice.choice(LOCKS)
+        number, token = self.dice.choice(self.held[-4:] or [(1, 1)])
+        if pick < 0.45:
+            return Claim(path, self.dice.random() < 0.8, self.dice.random() < 0.4, 1, b"", True)
+        if pick < 0.55:
+            return ClaimFirst("/", 1, wait=True)
+        if pick < 0.8:
+            return Release(number)
+        if pick < 0.85:
+            return Release(self.dice.randrange(1, 50), force=True)
+        if pick < 0.9:
+            return ClaimSettings(path, 1, self.dice.choice((0, 200)))
+        if pick < 0.93:
+            return Multi((), (Release(number), Claim(path, create=True)))
+        if pick < 0.96:
+            return FencedWrite(((1, token),), Fence("/k1", self.dice.choice((None, "/l0"))))
+        return FencedWrite(((1, token),), Set("/k1", b"fenced", create=True))
+
     def some_op(self) -> Any:
+        if self.claims and self.dice.random() < 0.7:
+            return self.some_claim()
         path = self.dice.choice(KEYS)
         value = b"%d/%d" % (self.session, self.dice.randrange(10**6))
         pick = self.dice.random()
@@ -163,13 +209,15 @@ class Actor:
             self.session, self.secret = frame.session, frame.secret
         if self.unanswered:
             client.send(frames.encode_writes(self.confirmed_now(), list(self.unanswered.items())))
-        self.watch = client.watch("/", from_revision=self.told_revision + 1)
+        everything = WatchScope.SUBTREE | WATCH_CLAIMS
+        self.watch = client.watch("/", self.told_revision + 1, everything)
 
     def over(self) -> None:
         """The session has ended: what was not answered is unknown."""
         self.session, self.secret = 0, b""
         self.next_request, self.confirmed = 1, 0
         self.unanswered.clear()
+        self.held.clear()
         self.facts.ended += 1
         assert self.client is not None
         self.client.next_request = 1
@@ -189,7 +237,9 @@ class Actor:
             if status == SessionEnded.code:
                 return
             del self.unanswered[request]
-            assert status in (OK, 10, 11, 12), row
+            assert status in ((OK, 10, 11, 12, 16, 17, 18) if self.claims else (OK, 10, 11, 12)), row
+            if status == OK and isinstance(row[4], list) and len(row[4]) == 4:
+                self.held.append((row[4][0], row[4][1]))
             known = facts.written.setdefault((self.session, request), (status, revision))
             assert known == (status, revision), "two answers to one request"
             facts.acknowledged_revision = max(facts.acknowledged_revision, revision)
@@ -215,6 +265,6 @@ class Actor:
     def value_at(self, path: str, revision: int) -> bytes | None:
         for number in range(revision, 0, -1):
             for change in reversed(self.cluster.revisions[number][3]):
-                if change[1] == path:
+                if change[1] == path and change[0] <= DELETED:
                     return change[2]
         return None

@@ -19,7 +19,7 @@ from typing import Any
 
 from coord.api.commands import Reply
 from coord.api.events import Change, Revision
-from coord.api.ops import Multi, ReadMode, Row, TreeOp, WatchScope
+from coord.api.ops import Op, ReadMode, Row, TreeOp, WatchScope
 from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
 from coord.raft.roles import Role
 from coord.raft.types import Configuration, Entry, HardState, Persist, SnapshotMeta
@@ -518,7 +518,7 @@ class Client:
         self.next_request += 1
         return self.next_request - 1
 
-    def write(self, *ops: TreeOp | Multi) -> int:
+    def write(self, *ops: Op) -> int:
         """One frame; the id of the last op."""
         rows = [(self.request(), op.row()) for op in ops]
         self.unanswered.update(rows)
@@ -530,16 +530,19 @@ class Client:
         if self.unanswered:
             self.send(frames.encode_writes(self.confirmed, list(self.unanswered.items())))
 
-    def read(self, op: TreeOp, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> int:
+    def read(self, op: Op, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> int:
+        return self.read_row(op.row(), mode, at_least)
+
+    def read_row(self, row: Row, mode: ReadMode = ReadMode.LINEARIZABLE, at_least: int = 0) -> int:
         request = self.request()
-        self.send(frames.encode_reads(mode, at_least, [(request, op.row())]))
+        self.send(frames.encode_reads(mode, at_least, [(request, row)]))
         return request
 
     def watch(
         self,
         path: str,
         from_revision: int | None = None,
-        scope: WatchScope = WatchScope.SUBTREE,
+        scope: int = WatchScope.SUBTREE,
         number: int = 0,
     ) -> int:
         """The request's id; the watch's number is the same unless given."""

@@ -53,6 +53,21 @@ def test_one_alone_founds_at_once() -> None:
     cluster.until_leader()
 
 
+def test_a_peer_that_can_be_reached_now_is_asked_at_once() -> None:
+    formation = Formation(2, (1, 3), 1, b"c" * 16, probe_ticks=10)
+    formation.tick()
+    asked = dict(formation.messages)
+    formation.messages.clear()
+    formation.receive(1, FormationReply(asked[1].nonce, FRESH, b""))
+    formation.lost(3)
+    assert formation.messages == [(3, asked[3])]  # the same probe: what 1 has answered still counts
+    formation.receive(1, FormationReply(asked[1].nonce, FORMED, b"d" * 16))
+    formation.receive(3, FormationReply(asked[3].nonce, FRESH, b""))
+    formation.messages.clear()
+    formation.lost(3)
+    assert formation.messages == []
+
+
 def test_nothing_happens_before_all_have_answered() -> None:
     cluster = unformed()
     start(cluster, 1, 2)

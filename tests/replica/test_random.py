@@ -7,9 +7,10 @@ import random
 
 import pytest
 
-from coord.api.events import Reason
+from coord.api.events import CLAIMED, CONFIGURED, DELETED, QUEUED, RELEASED, WITHDRAWN, Change, Reason
 from coord.raft.settings import RaftSettings
 from coord.replica.settings import ReplicaSettings
+from coord.store import granting
 from tests.replica.actors import Actor, Facts
 from tests.replica.cluster import TICK_MS, Cluster
 from tests.store.machine import picture
@@ -20,7 +21,7 @@ FAULT_TICKS = 150
 HEALING_TICKS = 600
 
 
-def run(seed: int) -> Facts:
+def run(seed: int, claims: bool = False) -> Facts:
     dice = random.Random(seed)
     settings = ReplicaSettings(
         tick_ms=TICK_MS,
@@ -44,7 +45,7 @@ def run(seed: int) -> Facts:
 
     cluster.delays = delays
     facts = Facts()
-    actors = [Actor(cluster, facts, seed * 10 + number) for number in range(3)]
+    actors = [Actor(cluster, facts, seed * 10 + number, claims) for number in range(3)]
 
     for _ in range(FAULT_TICKS):
         for actor in actors:
@@ -100,6 +101,7 @@ def run(seed: int) -> Facts:
     pictures = [picture(member.store) for member in cluster.members.values()]
     assert all(each == pictures[0] for each in pictures), f"seed {seed}: members differ"
     check_history(cluster, facts)
+    check_claims(cluster, facts)
     return facts
 
 
@@ -110,7 +112,7 @@ def check_history(cluster: Cluster, facts: Facts) -> None:
     assert sorted(cluster.revisions) == list(range(1, len(cluster.revisions) + 1))
     for number in sorted(cluster.revisions):
         changes = cluster.revisions[number][3]
-        by = {(change[4], change[5]) for change in changes if change[5]}
+        by = {(change[4], change[5]) for change in changes if change[5] and not of_a_claim(change)}
         assert len(by) <= 1
         for session, request in by:
             assert (session, request) not in applied, "applied twice"
@@ -125,9 +127,69 @@ def check_history(cluster: Cluster, facts: Facts) -> None:
             last[session] = 2**63  # nothing of it after its end
     for (session, request), (status, revision) in facts.written.items():
         if status == 0:
-            assert applied.get((session, request)) == revision, "acknowledged, and not there"
+            made = applied.get((session, request))
+            if made is None:  # by its revision only: changes of claims tell the claim's number
+                made = (
+                    revision if any(map(of_a_claim, cluster.revisions.get(revision, (0, 0, 0, ()))[3])) else 0
+                )
+            assert made == revision, "acknowledged, and not there"
         else:
             assert (session, request) not in applied, "refused, and applied all the same"
+
+
+def of_a_claim(change: Change) -> bool:
+    return DELETED < change[0] < CONFIGURED
+
+
+def check_claims(cluster: Cluster, facts: Facts) -> None:
+    """What a claim tells of itself is one life; who holds alone holds alone; who waited longer was granted before."""
+    waiting: dict[int, str] = {}
+    held: dict[int, tuple[str, int]] = {}
+    ended: dict[int, None] = {}
+    last_token: dict[str, int] = {}
+    for revision in sorted(cluster.revisions):
+        changes = cluster.revisions[revision][3]
+        for kind, path, _, token, session, number, reason in filter(of_a_claim, changes):
+            assert session not in ended, "a claim of an ended session"
+            if kind == QUEUED:
+                waiting[number] = path
+            elif kind == WITHDRAWN:
+                assert waiting.pop(number) == path
+            elif kind == CLAIMED:
+                assert number not in held
+                assert revision >= last_token.get(path, 0)
+                last_token[path] = revision
+                at = waiting.pop(number, path)
+                earlier = [each for each, where in waiting.items() if where == at and each < number]
+                assert not earlier or reason == Reason.TRANSFERRED, "somebody was overtaken"
+                held[number] = (path, revision)
+                facts.granted += 1
+            else:
+                assert kind == RELEASED
+                assert held.pop(number) == (path, token), (
+                    "released with another token than it was granted with"
+                )
+        ended.update(
+            (change[4], None)
+            for change in changes
+            if change[6] in (Reason.SESSION_ENDED, Reason.SESSION_EXPIRED)
+        )
+    store = cluster.members[1].store
+    assert held == {each[0]: (each[1], each[7]) for each in store.claims.by_number.values() if each[7]}
+    assert waiting == {each[0]: each[1] for each in store.claims.by_number.values() if not each[7]}
+
+
+@pytest.mark.parametrize("first", range(0, 30, BATCH))
+def test_random_runs_with_claims(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The members' stores are compared at the end, tables of claims and all: alike, however each came to its own."""
+    monkeypatch.setattr(granting, "GRANTS_MAX", 2)
+    granted = ended = 0
+    for seed in range(first, first + BATCH):
+        facts = run(seed, claims=True)
+        granted += facts.granted
+        ended += facts.ended
+    assert granted > 100
+    assert ended > 0
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))

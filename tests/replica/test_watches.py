@@ -86,7 +86,9 @@ def test_scopes() -> None:
     cluster, writer = filled(0)
     client = cluster.client(1)
     watches = {
-        (path, scope): client.watch(path, 1, scope) for path in ("/", "/a", "/a/b") for scope in WatchScope
+        (path, scope): client.watch(path, 1, scope)
+        for path in ("/", "/a", "/a/b")
+        for scope in list(WatchScope)[:3]
     }
     for op in (
         Create("/a"),

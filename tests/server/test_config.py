@@ -53,6 +53,8 @@ MEMBERS = '[[members]]\nid = 1\nclient = "127.0.0.1:1"\n[[members]]\nid = 2\ncli
         ("[limits]\nvalue_byte = 5", "no limit 'value_byte'"),
         ("[limits]\nlist_page = 0", "at least 1"),
         ("[store_limits]\nchanges_per_request = 30000", "at most 20000"),
+        ("[store_limits]\nlabel_bytes = 5000", "at most 4096"),
+        ("[store_limits]\nclaims_per_session = 5000", "at most 19000"),
         ("[limits]\noutbox_bytes = 5", "at least 4194304"),
         ("[store_limits]\nznode = 5", "no limit 'znode'"),
         ("[timing]\nelection_ms = 10", "heartbeat_ms < election_ms"),

@@ -14,14 +14,15 @@ from coord.api.commands import (
 )
 from coord.api.errors import OK, CoordError, from_code
 from coord.api.events import Revision
-from coord.api.ops import Multi, TreeOp
+from coord.api.ops import Op
 from coord.api.paths import ROOT, join, name, parent
 from coord.limits import MemberLimits, StoreLimits, limit_names
+from coord.store.claims import DEFAULT, FIRST, SHARED
+from coord.store.granting import next_in_line
 from coord.store.snapshot import StoreLoader, StoreSnapshot
 from coord.store.store import Answer, Store
+from coord.store.znode import EPHEMERAL
 from coord.wire.cbor import dumps, loads
-
-Op = TreeOp | Multi
 
 
 class Machine:
@@ -98,11 +99,11 @@ class Machine:
         assert error.outcome == "refused"
         assert error.message
         after = picture(self.store)
-        for part in ("tree", "revision", "history", "ephemerals", "data_bytes"):
+        for part in ("tree", "revision", "history", "ephemerals", "data_bytes", "claims", "fences"):
             assert before[part] == after[part], part
         return error
 
-    def read(self, op: TreeOp) -> Any:
+    def read(self, op: Op) -> Any:
         return self.store.read(op.row(), self.member_limits)
 
     def paths(self) -> list[str]:
@@ -143,6 +144,9 @@ def picture(store: Store) -> dict[str, Any]:
         "time_ms": store.time_ms,
         "next_session": store.next_session,
         "limits": store.limits,
+        "incarnation": store.incarnation,
+        "claims": store.claims.state(),
+        "fences": dict(store.fences.by_path),
     }  # fmt: skip
 
 
@@ -173,12 +177,62 @@ def check_derived(store: Store) -> None:
     for at_ms, path in tree._ttl_heap:
         looked_at_ms[path] = min(at_ms, looked_at_ms.get(path, at_ms))
     for path, znode in tree.znodes.items():
-        if znode[10] and not tree.child_count(path):
+        if znode[10] and not tree.child_count(path) and not store.claims.claimed(path):
             assert looked_at_ms[path] <= znode[11], path
     assert tree.undo is None
     history = store.history.since(0)
     assert [each[0] for each in history] == list(range(store.history.first_revision, store.revision + 1))
     assert all(join(parent(path), name(path)) == path for path in tree.znodes if path != ROOT)
+    check_claims(store)
+
+
+def check_claims(store: Store) -> None:
+    """The tables of claims say what the claims say, and nobody waits who could be granted."""
+    claims, znodes = store.claims, store.tree.znodes
+    held: dict[str, dict[int, int]] = {}
+    used: dict[str, int] = {}
+    waiting: dict[str, list[int]] = {}
+    first: dict[str, list[int]] = {}
+    by_session: dict[int, list[int]] = {}
+    for number, claim in sorted(claims.by_number.items()):
+        each, path, session, units, flags, _, _, token = claim
+        assert each == number < claims.next_claim
+        assert session in store.sessions
+        assert path in znodes
+        assert znodes[path][9] != EPHEMERAL
+        assert token <= store.revision
+        by_session.setdefault(session, []).append(number)
+        if token:
+            assert not flags & FIRST
+            held.setdefault(path, {})[number] = token
+            used[path] = used.get(path, 0) + (-1 if flags & SHARED else units)
+        else:
+            (first if flags & FIRST else waiting).setdefault(path, []).append(number)
+    assert {session: sorted(numbers) for session, numbers in claims.by_session.items()} == by_session
+    assert claims.held == held
+    assert claims.used == used
+    assert claims.waiting == waiting
+    assert claims.first == first
+    assert claims.undo is None
+    for path, settings in claims.settings.items():
+        assert path in znodes
+        assert settings != DEFAULT
+    for path, until_ms in claims.delays.items():
+        assert until_ms > store.time_ms
+        assert path in claims.settings
+        assert (until_ms, path) in claims._delay_heap
+    bound: dict[str, list[str]] = {}
+    for path, claim_path in sorted(store.fences.by_path.items()):
+        bound.setdefault(claim_path, []).append(path)
+    assert {claim_path: sorted(paths) for claim_path, paths in store.fences.by_claim.items()} == bound
+    assert store.fences.undo is None
+    draft = store._draft
+    assert not draft.changes
+    assert not draft.freed
+    assert not draft.tokens
+    for path in znodes:
+        if path not in claims.unsettled:
+            assert next_in_line(draft, path) is None, path
 
 
 def sections_of(snapshot: StoreSnapshot) -> list[bytes]:

@@ -19,6 +19,8 @@ class Model:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {"/": node(b"", 0, Kind.PERSISTENT)}
         self.revision = 0
+        self.now = 0
+        """The revision that is being made."""
         self.time_ms = 0
         self.sessions: dict[int, dict[int, tuple[Any, ...]]] = {}
         self.confirmed: dict[int, int] = {}
@@ -35,6 +37,7 @@ class Model:
         if request in self.sessions[session]:
             return self.sessions[session][request]
         before = copy.deepcopy(self.nodes)
+        self.now = self.revision + 1
         try:
             result = self.op(op, session)
         except CoordError as error:
@@ -65,7 +68,7 @@ class Model:
             return
         owned = [path for path, each in self.nodes.items() if each["owner"] == session]
         if owned:
-            self.revision += 1
+            self.now = self.revision = self.revision + 1
             for path in sorted(owned):
                 self.remove(path)
 
@@ -80,7 +83,7 @@ class Model:
             if each["ttl_ms"] and each["deadline_ms"] <= self.time_ms and not self.children(path)
         )
         if due:
-            self.revision += 1
+            self.now = self.revision = self.revision + 1
             for _, path in due[:TTL_SWEEP]:
                 self.remove(path)
 
@@ -171,6 +174,7 @@ class Model:
     def touch(self, path: str) -> None:
         self.nodes[path]["deadline_ms"] = self.time_ms + self.nodes[path]["ttl_ms"]
         self.nodes[path]["touched"] += 1
+        self.nodes[path]["touched_at"] = self.now
 
     def find(self, op: Any) -> Node:
         found = self.nodes.get(op.path)
@@ -192,6 +196,7 @@ class Model:
             Target.CREATED_REVISION: found["created"],
             Target.MODIFIED_REVISION: found["modified"],
             Target.CHILD_COUNT: len(self.children(compare.path)),
+            Target.CHILDREN_REVISION: found["touched_at"],
         }[compare.target]
         return {
             Operator.EQUAL: actual == compare.operand,
@@ -207,6 +212,7 @@ def node(value: bytes, revision: int, kind: Kind) -> Node:
     return {
         "value": value, "created": revision, "modified": revision, "version": 0, "kind": kind, "owner": 0,
         "ttl_ms": 0, "deadline_ms": 0, "next": 0, "touched": 0,
+        "touched_at": revision,
     }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def revision(number: int, size: int = 0) -> Revision:
 def test_history_is_bounded_in_number() -> None:
     history = History(10, 10**9)
     for number in range(1, 5_001):
-        history.append(revision(number))
+        history.extend([revision(number)])
         assert len(history) == min(number, 10)
         assert history.last_revision == number
         assert history.first_revision == max(1, number - 9)
@@ -109,12 +109,12 @@ def test_history_is_bounded_in_number() -> None:
 def test_history_is_bounded_in_bytes() -> None:
     history = History(10**6, 10_000)
     for number in range(1, 101):
-        history.append(revision(number, 1000))
+        history.extend([revision(number, 1000)])
     assert 5 <= len(history) <= 10
-    history.append(revision(101, 50_000))
+    history.extend([revision(101, 50_000)])
     assert (history.first_revision, history.last_revision, len(history)) == (101, 101, 1)
     for number in range(102, 200):
-        history.append(revision(number, 1000))
+        history.extend([revision(number, 1000)])
     assert 5 <= len(history) <= 10
 
 

@@ -58,7 +58,7 @@ def some_op(dice: random.Random, machine: Machine) -> Any:
         if dice.random() < 0.25:
             compare = []
             for _ in range(dice.randrange(3)):
-                target = dice.choice(list(Target))
+                target = dice.choice([each for each in Target if each < Target.CLAIM_TOKEN])
                 operator = dice.choice(list(Operator)[:2] if target is Target.EXISTS else list(Operator))
                 operand: Any = dice.randrange(4)
                 if target is Target.EXISTS:

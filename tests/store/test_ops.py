@@ -350,10 +350,14 @@ COMPARISONS = [
     (Compare(Target.CHILD_COUNT, "/a", Operator.EQUAL, 1), True),
     (Compare(Target.CHILD_COUNT, "/a", Operator.LESS, 1), False),
     (Compare(Target.CHILD_COUNT, "/a/b", Operator.EQUAL, 0), True),
+    (Compare(Target.CHILDREN_REVISION, "/a", Operator.EQUAL, 3), True),
+    (Compare(Target.CHILDREN_REVISION, "/a", Operator.LESS_OR_EQUAL, 2), False),
+    (Compare(Target.CHILDREN_REVISION, "/a/b", Operator.EQUAL, 3), True),  # its own create, before any child
     # Of a znode that is not there nothing else holds, not even "not equal".
     (Compare(Target.VALUE, "/x", Operator.NOT_EQUAL, b""), False),
     (Compare(Target.VERSION, "/x", Operator.EQUAL, 0), False),
     (Compare(Target.CHILD_COUNT, "/x", Operator.EQUAL, 0), False),
+    (Compare(Target.CHILDREN_REVISION, "/x", Operator.LESS_OR_EQUAL, 9), False),
     (Compare(Target.CREATED_REVISION, "/x", Operator.GREATER_OR_EQUAL, 0), False),
 ]
 
@@ -366,6 +370,26 @@ def test_comparisons(machine: Machine, compare: Compare, holds: bool) -> None:
     succeeded, results = machine.do(Multi((compare,), (Exists("/"),), ()))
     assert succeeded is holds
     assert len(results) == holds
+
+
+def test_a_listing_is_still_so_if_the_childrens_revision_is(machine: Machine) -> None:
+    """What a transaction asks: have children come or gone since revision 2?"""
+
+    def unchanged() -> bool:
+        compare = Compare(Target.CHILDREN_REVISION, "/a", Operator.LESS_OR_EQUAL, 2)
+        return bool(machine.do(Multi((compare,)))[0])
+
+    machine.do(Create("/a"))
+    machine.do(Create("/a/b"))
+    assert unchanged()
+    machine.do(Set("/a", b"x"))  # no child's coming or going
+    machine.do(Set("/a/b", b"x"))
+    machine.do(Create("/a/b/c"))  # a grandchild's neither
+    assert unchanged()
+    machine.do(
+        Multi(then=(Delete("/a", subtree=True), Create("/a"), Create("/a/b")))
+    )  # it only looks the same
+    assert not unchanged()
 
 
 def test_multi_takes_a_branch(machine: Machine) -> None:

@@ -5,15 +5,23 @@ from typing import Any, get_type_hints
 from hypothesis import strategies as st
 
 from coord.api.ops import (
+    Claim,
+    ClaimFirst,
+    ClaimInfo,
+    Claims,
+    ClaimSettings,
     Compare,
     Create,
     Delete,
     Exists,
+    Fence,
+    FencedWrite,
     Get,
     Kind,
     List,
     Multi,
     Operator,
+    Release,
     Set,
     Target,
     WatchScope,
@@ -57,21 +65,45 @@ COMPARES = st.one_of(
     st.builds(Compare, st.just(Target.EXISTS), PATHS, st.sampled_from(list(Operator)[:2]), st.booleans()),
     st.builds(
         Compare,
-        st.sampled_from(
-            [Target.VERSION, Target.CREATED_REVISION, Target.MODIFIED_REVISION, Target.CHILD_COUNT]
-        ),
+        st.sampled_from([each for each in Target if each not in (Target.VALUE, Target.EXISTS)]),
         PATHS,
         st.sampled_from(Operator),
         INTS,
     ),
 )
+UNITS = st.integers(1, 2**31 - 1)
+CLAIMS_AT_ONCE = st.builds(
+    Claim, PATHS, st.just(False), st.booleans(), UNITS, BYTES, st.booleans(), st.booleans()
+)
+FENCES = st.builds(Fence, PATHS, st.none() | PATHS)
+CLAIM_WRITES = st.one_of(
+    CLAIMS_AT_ONCE,
+    st.builds(Release, IDS, INTS, st.booleans()),
+    st.builds(ClaimSettings, PATHS, UNITS, st.integers(0, 24 * 3_600_000)),
+    FENCES,
+)
 MULTIS = st.builds(
     Multi,
     st.lists(COMPARES, max_size=3).map(tuple),
-    st.lists(TREE_OPS, max_size=3).map(tuple),
-    st.lists(TREE_OPS, max_size=3).map(tuple),
+    st.lists(TREE_OPS | CLAIM_WRITES, max_size=3).map(tuple),
+    st.lists(TREE_OPS | CLAIM_WRITES, max_size=3).map(tuple),
 )
-OPS = TREE_OPS | MULTIS
+FENCED_WRITES = st.builds(
+    FencedWrite,
+    st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple),
+    TREE_OPS.filter(lambda op: isinstance(op, Create | Set | Delete)) | MULTIS | FENCES,
+)
+CLAIM_OPS = st.one_of(
+    CLAIM_WRITES,
+    st.builds(Claim, PATHS, st.just(True), st.booleans(), UNITS, BYTES, st.booleans(), st.booleans()),
+    st.builds(ClaimFirst, PATHS, IDS, st.booleans(), st.booleans(), BYTES),
+    st.builds(
+        Claims, PATHS, st.sampled_from([WatchScope.ZNODE, WatchScope.SUBTREE]), CONDITION, CONDITION,
+        st.integers(1, 10_000),
+    ),
+    st.builds(ClaimInfo, PATHS),
+)  # fmt: skip
+OPS = TREE_OPS | MULTIS | CLAIM_OPS | FENCED_WRITES
 
 SECRET = st.binary(min_size=16, max_size=16)
 HELLOS = st.builds(
@@ -80,7 +112,10 @@ HELLOS = st.builds(
     st.text(max_size=128),
     st.none() | SECRET,
 )
-WATCHES = st.builds(Watch, IDS, IDS, PATHS, st.sampled_from(WatchScope).map(int), st.none() | IDS)
+SCOPES = st.sampled_from([1, 2, 3, 9, 10, 11])
+WATCHES = st.builds(Watch, IDS, IDS, PATHS, SCOPES, st.none() | IDS) | st.builds(
+    Watch, IDS, IDS, st.just("/"), st.just(int(WatchScope.CLAIMS)), st.none() | IDS
+)
 UNWATCHES = st.builds(Unwatch, IDS, IDS)
 KEEPALIVES = st.builds(Keepalive, IDS)
 ENDS = st.builds(EndSession, IDS)

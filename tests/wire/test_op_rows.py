@@ -7,11 +7,12 @@ import pytest
 from coord.api.errors import CoordError, InvalidRequest, LimitExceeded
 from coord.limits import MemberLimits
 from coord.wire.cbor import dumps, loads_exactly
-from coord.wire.op_rows import INT_MAX, TTL_MAX_MS, check_op
+from coord.wire.op_rows import INT_MAX, LOCK_DELAY_MAX_MS, TOKENS_MAX, TTL_MAX_MS, UNITS_MAX, check_op
 
 LIMITS = MemberLimits(list_page=100)
 
 CREATE, SET, DELETE, GET, EXISTS, LIST, MULTI, LOG, SESSIONS, STATUS = range(1, 11)
+CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED, CLAIMS, CLAIM_INFO = range(11, 19)
 
 VALID: list[list[Any]] = [
     [CREATE, "/a", b"x", 0, 0, 0],
@@ -36,6 +37,33 @@ VALID: list[list[Any]] = [
     [STATUS],
 ]
 
+VALID_CLAIM = [CLAIM, "/a", 15, 1, b"me"]
+VALID_FIRST = [CLAIM_FIRST, "/q", 3, 3, b""]
+VALID_RELEASE = [RELEASE, 7, 9, 1]
+VALID_SETTINGS = [CLAIM_SETTINGS, "/a", UNITS_MAX, LOCK_DELAY_MAX_MS]
+VALID_CLAIMS = [CLAIMS, "/a", 3, 5, 0, 100]
+VALID_OF_CLAIMS: list[list[Any]] = [
+    VALID_CLAIM,
+    [CLAIM, "/", 0, UNITS_MAX, b""],
+    VALID_FIRST,
+    [CLAIM_FIRST, "/q", INT_MAX, 0, b"x"],
+    VALID_RELEASE,
+    [RELEASE, INT_MAX, 0, 0],
+    VALID_SETTINGS,
+    [CLAIM_SETTINGS, "/a", 1, 0],
+    [FENCE, "/a", "/b"],
+    [FENCE, "/", None],
+    [FENCED, [], [SET, "/a", b"", None, None, 0]],
+    [FENCED, [[1, 5], [0, INT_MAX]], [MULTI, [], [[DELETE, "/a", None, None, 0], [FENCE, "/a", None]], []]],
+    [FENCED, [[1, 5]], [FENCE, "/a", None]],
+    VALID_CLAIMS,
+    [CLAIMS, "/", 1, None, None, 1],
+    [CLAIM_INFO, "/a"],
+    [MULTI, [[8, "/a", 0, 5], [9, "/a", 1, 0], [10, "/a", 5, 2]], [[CLAIM, "/a", 14, 1, b""], [RELEASE, 1, 0, 0]],
+     [[CLAIM_SETTINGS, "/a", 2, 0], [FENCE, "/a", "/a"]]],
+]  # fmt: skip
+VALID += VALID_OF_CLAIMS
+
 BAD_PATHS: list[Any] = [
     "", "a", "a/b", "//", "/a/", "/a//b", "/.", "/a/../b", "/a\x00", "/a\n", "/\x7f", "/\x85", "/" + "x" * 1024,
     "/" + "ä" * 512, None, 1, b"/a", ["/a"], True,
@@ -49,7 +77,7 @@ def changed(row: list[Any], at: int, value: Any) -> list[Any]:
 
 
 INVALID: list[Any] = [
-    None, 1, "x", b"x", {}, [], [None], ["1"], [1.0], [True], [0], [11], [-1], [2**64 - 1], [[1]],
+    None, 1, "x", b"x", {}, [], [None], ["1"], [1.0], [True], [0], [19], [-1], [2**64 - 1], [[1]],
     *[[*row, 0] for row in VALID],
     *[row[:-1] for row in VALID if len(row) > 1],
     *[changed(row, 1, path) for row in VALID if row[0] in (SET, DELETE, GET, EXISTS, LIST) for path in BAD_PATHS],
@@ -71,7 +99,7 @@ INVALID: list[Any] = [
     *[changed(VALID[11], 4, after) for after in (1, b"x", [], "x" * 1025, True)],
     *[changed(VALID[13], at, part) for at in (1, 2, 3) for part in (None, {}, "", 1)],
     *[[MULTI, [compare], [], []] for compare in (
-        None, [], [1, "/a", 0], [1, "/a", 0, b"x", 1], [0, "/a", 0, b"x"], [7, "/a", 0, 1], [1, "a", 0, b"x"],
+        None, [], [1, "/a", 0], [1, "/a", 0, b"x", 1], [0, "/a", 0, b"x"], [11, "/a", 0, 1], [1, "a", 0, b"x"],
         [1, "/a", 6, b"x"], [1, "/a", -1, b"x"], [1, "/a", 0, "x"], [1, "/a", 0, 1], [2, "/a", 0, b"x"],
         [2, "/a", 0, -1], [2, "/a", 0, True], [5, "/a", 0, 1], [5, "/a", 2, True], [6, "/a", 0, INT_MAX + 1],
     )],
@@ -79,6 +107,34 @@ INVALID: list[Any] = [
         None, [], 5, [MULTI, [], [], []], [LOG, None, 1], [SESSIONS, None, 1], [STATUS], [99], [True, "/a"],
         [SET, "a", b"", None, None, 0],
     ) for branches in ([[inner], []], [[], [inner]])],
+    *[changed(row, 1, path) for row in VALID_OF_CLAIMS for path in BAD_PATHS if row[0] not in (RELEASE, FENCED, MULTI)],
+    *[[FENCE, "/a", path] for path in BAD_PATHS if path is not None],
+    *[changed(VALID_CLAIM, 2, flags) for flags in (-1, 16, None, True)],
+    *[changed(VALID_CLAIM, 3, units) for units in (0, UNITS_MAX + 1, *BAD_INTS)],
+    *[changed(row, 4, label) for row in (VALID_CLAIM, VALID_FIRST) for label in BAD_VALUES],
+    *[changed(VALID_FIRST, 2, count) for count in (0, *BAD_INTS)],
+    *[changed(VALID_FIRST, 3, flags) for flags in (-1, 4, None, True)],
+    *[changed(VALID_RELEASE, 1, number) for number in (0, *BAD_INTS)],
+    *[changed(VALID_RELEASE, 2, number) for number in BAD_INTS],
+    *[changed(VALID_RELEASE, 3, flags) for flags in (-1, 2, None, True)],
+    *[changed(VALID_SETTINGS, 2, capacity) for capacity in (0, UNITS_MAX + 1, *BAD_INTS)],
+    *[changed(VALID_SETTINGS, 3, delay_ms) for delay_ms in (LOCK_DELAY_MAX_MS + 1, *BAD_INTS)],
+    *[changed(VALID_CLAIMS, 2, scope) for scope in (0, 2, 4, 9, None, True, 1.0, "1")],
+    *[changed(VALID_CLAIMS, at, number) for at in (3, 4) for number in BAD_INTS],
+    *[changed(VALID_CLAIMS, 5, limit) for limit in (0, -1, None, True)],
+    *[[FENCED, tokens, [SET, "/a", b"", None, None, 0]] for tokens in (
+        None, {}, 5, [5], [[1]], [[1, 2, 3]], [[1, -1]], [[-1, 1]], [[1, True]], [["1", 1]],
+        [[1, 2]] * (TOKENS_MAX + 1),
+    )],
+    *[[FENCED, [], inner] for inner in (
+        None, [], 5, [GET, "/a", None, None], [CLAIM, "/a", 0, 1, b""], [FENCED, [], [SET, "/a", b"", None, None, 0]],
+        [RELEASE, 1, 0, 0], [True], [SET, "a", b"", None, None, 0], ["2"], [[2]], [99],
+    )],
+    *[[MULTI, [], *branches] for inner in (
+        [CLAIM, "/a", 1, 1, b""], [CLAIM, "/a", 3, 1, b""], [CLAIM, "/a", None, 1, b""], VALID_FIRST, VALID_CLAIMS,
+        [CLAIM_INFO, "/a"], [FENCED, [], [SET, "/a", b"", None, None, 0]], [RELEASE, 0, 0, 0],
+    ) for branches in ([[inner], []], [[], [inner]])],
+    *[[MULTI, [[target, "/a", 0, operand]], [], []] for target in (8, 9, 10) for operand in BAD_INTS],
     *[changed(row, 1, first) for row in (VALID[15], VALID[17]) for first in BAD_INTS],
     *[changed(row, 2, limit) for row in (VALID[15], VALID[17]) for limit in (0, -1, None, True)],
 ]  # fmt: skip
@@ -87,6 +143,7 @@ OVER: list[tuple[list[Any], str]] = [
     ([LIST, "/a", 0, 101, None], "list_page"),
     ([LOG, None, 101], "list_page"),
     ([SESSIONS, None, 101], "list_page"),
+    ([CLAIMS, "/", 3, None, None, 101], "list_page"),
 ]
 
 

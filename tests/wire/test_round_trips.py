@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from coord.api.commands import END_SESSION, EXPIRE_SESSIONS, OPEN_SESSION, REQUESTS, SET_LIMITS
 from coord.api.errors import CoordError, Gap
+from coord.api.events import ChangeKind
 from coord.api.ops import LOG, READS, SESSIONS, STATUS, WRITES
 from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
 from coord.wire import client_frames as frames
@@ -54,6 +55,15 @@ def test_client_frames(hello: Any, watch: Any, unwatch: Any, keepalive: Any, end
     assert from_client(frames.encode_unwatch(unwatch)) == unwatch
     assert from_client(frames.encode_keepalive(keepalive.request)) == keepalive
     assert from_client(frames.encode_end_session(end.request)) == end
+
+
+@pytest.mark.parametrize(
+    ("scope", "path"), [(scope, "/") for scope in (0, 5, 6, 7, 8, 12, 13, 16, True, None, "3")] + [(4, "/a")]
+)
+def test_scopes_that_are_none(scope: Any, path: str) -> None:
+    frame = from_client(encode_frame(frames.WATCH, [1, 2, path, scope, None]))
+    assert isinstance(frame, frames.RefusedFrame)
+    assert frame.request == 1
 
 
 @given(some.OPS)
@@ -107,13 +117,13 @@ def test_reads_of_the_service() -> None:
 
 
 CHANGE = st.tuples(
-    st.sampled_from([1, 2, 3]),
+    st.sampled_from(list(ChangeKind)).map(int),
     some.PATHS,
     st.none() | some.BYTES,
     some.INTS,
     some.INTS,
     some.INTS,
-    st.integers(0, 4),
+    st.integers(0, 7),
 )
 
 

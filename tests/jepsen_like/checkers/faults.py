@@ -87,7 +87,7 @@ def wrong_local_value(records: list[Record], dice: Random) -> Spoiled:
     if place is None:
         return None
     read: Any = records[place]
-    stat = replace(read.result.stat, version=read.result.stat.version + 1)
+    stat = read.result.stat._replace(version=read.result.stat.version + 1)
     return _with(records, place, replace(read, result=replace(read.result, stat=stat)))
 
 

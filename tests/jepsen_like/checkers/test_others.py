@@ -388,7 +388,7 @@ def test_each_number_of_a_stat_is_compared(name: str) -> None:
     done = did(Create("/a", b"x"), 1, Created("/a", 1), request=1)
     right = stat(1, 1, 0, 1)
     assert linearizable.check([done, did(Exists("/a"), 1, right, called=10)]) == []
-    wrong = replace(right, **{name: getattr(right, name) + 1})
+    wrong = right._replace(**{name: getattr(right, name) + 1})
     assert linearizable.check([done, did(Exists("/a"), 1, wrong, called=10)])
 
 
@@ -407,7 +407,7 @@ def test_what_an_unknown_write_may_have_touched_below(unknown: Op) -> None:
     if isinstance(unknown, Delete):
         below = did(Exists(path), 4, None, called=40)
     else:
-        below = did(Exists(path), 4, replace(stat(4, 4, 0, 0), child_count=int(path == "/a/b")), called=40)
+        below = did(Exists(path), 4, stat(4, 4, 0, 0)._replace(child_count=int(path == "/a/b")), called=40)
     elsewhere = did(Get("/z"), 4, Znode("/z", b"z", stat(3, 3, 0, 1), 4), called=40)
     assert linearizable.check([*start, below, elsewhere]) == []
     assert linearizable.check(

@@ -171,7 +171,7 @@ class World:
                         self._deliver(process, number, watch, revision)
 
     def _deliver(self, process: Process, number: int, watch: dict[str, Any], revision: Any) -> None:
-        changes = tuple(each for each in revision[3] if concerns(watch["path"], watch["scope"], each[1]))
+        changes = tuple(each for each in revision[3] if concerns(watch["path"], watch["scope"], 0, each))
         if changes:
             watch["told"] = revision[0]
             self.records.append(

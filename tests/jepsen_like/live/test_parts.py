@@ -81,6 +81,14 @@ def test_nothing_ever_again_is_no_number() -> None:
             (Set("/a", b"1"), Get("/b")),
             (Delete("/c"),),
         ),
+        ops.Claim("/a", True, True, 2, b"me", True, True),
+        ops.ClaimFirst("/a", 3, True, True, b"me"),
+        ops.Release(7, 8, True),
+        ops.ClaimSettings("/a", 2, 1_000),
+        ops.Fence("/a", None),
+        ops.FencedWrite(((1, 5),), Multi((), (ops.Claim("/a"), Set("/b", b"")))),
+        ops.Claims("/a", ops.WatchScope.ZNODE, 3, 4, 5),
+        ops.ClaimInfo("/a"),
     ],
 )
 def test_a_row_is_its_op_again(op: Op) -> None:

@@ -16,7 +16,7 @@ from coord.disk.filesystem import File
 from coord.disk.snapshot import SnapshotStore
 from coord.jepsen_like.history import Committed, Digest, Fault, Leader, Operation, of
 from coord.jepsen_like.sim.disk import SimDisk
-from coord.jepsen_like.sim.kinds import ELECTIONS, Narrow, elections, late, pauses, power
+from coord.jepsen_like.sim.kinds import ELECTIONS, Narrow, claims, elections, late, pauses, power
 from coord.jepsen_like.sim.life import shuffled_by_source
 from coord.jepsen_like.sim.regressions import Regression, regressions
 from coord.jepsen_like.sim.run import simulate
@@ -27,6 +27,7 @@ from coord.raft.commitment import commit_to
 from coord.raft.raft import Raft
 from coord.raft.state import RaftState
 from coord.replica.inputs import Backlog, ClientLost, Input, PeerLost, Persisted
+from coord.store.claims import Claims
 
 SMALL = World(workload="register", clients=2, think_ms=50, safety_ms=2_000, fault_every_ms=300)
 
@@ -168,11 +169,37 @@ def broken_promises_of(kind: Narrow, seeds: int) -> Counter[str]:
     return Counter()
 
 
-@pytest.mark.parametrize("kind", [elections, pauses, late, power])
+@pytest.mark.parametrize("kind", [elections, pauses, late, power, claims])
 def test_worlds_of_each_kind(kind: Narrow) -> None:
     verdict = simulate(3, replace(kind(draw(3), Random(3)), safety_ms=3_000))
     assert verdict.ok, verdict.violations
     assert verdict.operations
+
+
+def test_what_happens_to_claims_is_seen_and_struck_at() -> None:
+    """One revision grants one claim at the most here, and holders are frozen as they are granted something."""
+    world = replace(
+        SMALL, workload="claims", clients=5, think_ms=20, safety_ms=6_000, session_timeout_ms=1_000, grants_max=1,
+        triggers=(("claim_granted_at_holder", "freeze", 0.2), ("claim_queued", "kill", 0.1)),
+    )  # fmt: skip
+    marks, faults = Counter[str](), Counter[str]()
+    for seed in (1, 2, 3):
+        verdict = simulate(seed, world)
+        assert verdict.ok, verdict.violations
+        marks.update(verdict.marks)
+        faults.update(verdict.faults)
+    assert min(marks["claim_granted"], marks["claim_queued"], marks["holder_expired"]) > 0
+    assert min(faults["freeze_client"], faults["kill"]) > 0
+
+
+def test_a_claim_that_is_granted_out_of_turn_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def barging(claims: Claims, path: str, units: int, shared: int) -> bool:
+        return claims.fits(path, units, shared)
+
+    monkeypatch.setattr(Claims, "is_free", barging)
+    world = replace(SMALL, workload="claims", clients=5, safety_ms=6_000)
+    found = Counter(each.promise for seed in (1, 2, 3) for each in simulate(seed, world).violations)
+    assert found["first come, first served"]
 
 
 def test_power_fails_between_operations_of_a_disk() -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
+from coord.jepsen_like.sim.claiming import AT_HOLDER
+from coord.jepsen_like.sim.claiming import EVENTS as CLAIM_EVENTS
 from coord.jepsen_like.sim.kinds import ELECTIONS, PAUSES, POWER
 from coord.jepsen_like.sim.regressions import regressions
-from coord.jepsen_like.sim.triggers import ACTIONS, DISK_EVENTS, EVENTS, Trigger
+from coord.jepsen_like.sim.triggers import ACTIONS, CLAIM_ACTIONS, DISK_EVENTS, EVENTS, Trigger
 from coord.jepsen_like.sim.world import World, differences, draw, override
 from coord.raft.settings import check_settings
 
@@ -31,6 +33,10 @@ def test_the_draw_covers_the_corners() -> None:
     assert any(not world.triggers for world in worlds)
     drawn = {event for world in worlds for event, _, _ in world.triggers}
     assert drawn >= {"vote_granted", "beat_sent", "disk_rename", "trim_done"}
+    assert drawn >= {event + at for event in CLAIM_EVENTS for at in ("", AT_HOLDER)}
+    assert {world.workload for world in worlds} >= {"claims", "fences", "mixed"}
+    assert any(world.grants_max == 1 for world in worlds)
+    assert {action for world in worlds for _, action, _ in world.triggers} >= set(CLAIM_ACTIONS)
 
 
 def test_a_world_is_set_from_text_and_printed_as_it_can_be_set() -> None:

@@ -16,6 +16,7 @@ from coord.jepsen_like.workloads.append import check_append
 from coord.jepsen_like.workloads.conversation import check_conversation
 from coord.jepsen_like.workloads.counter import check_counter
 from coord.jepsen_like.workloads.exactly_once import check_exactly_once
+from coord.jepsen_like.workloads.fences import check_tokens_grow
 from coord.jepsen_like.workloads.sets import check_sets
 from coord.jepsen_like.workloads.unique import check_unique
 from coord.jepsen_like.workloads.watching import check_copies
@@ -225,6 +226,18 @@ def an_event_tells_another_value(records: History) -> History:
     return changed(records, at, changes=((kind, path, b"something else", *rest), *others))
 
 
+# --- fences ---
+
+
+def an_old_holder_writes_late(records: History) -> History:
+    """A read, after all others, shows a value of an older token."""
+    at = position(records, lambda each: isinstance(each.result, Znode))
+    late = replace(
+        records[at], called_ns=records[at].returned_ns + 1, returned_ns=records[at].returned_ns + 2
+    )
+    return [*records, replace(late, result=replace(late.result, value=b"0 late"))]
+
+
 # --- the talk ---
 
 
@@ -257,6 +270,7 @@ PLANTS: list[tuple[str, Check, Plant]] = [
     ("exactly_once", check_exactly_once, an_acknowledged_create_is_gone),
     ("watching", check_copies, an_event_is_not_told),
     ("watching", check_copies, an_event_tells_another_value),
+    ("fences", check_tokens_grow, an_old_holder_writes_late),
     ("counter", check_conversation, a_client_is_told_that_it_broke_the_protocol),
     ("counter", check_conversation, a_client_does_not_understand),
 ]

@@ -1,0 +1,135 @@
+"""How the calls of a client reach its core: deadlines, namespaces, typed answers. Half of
+:class:`coord.client.client.Client`, whose other half is what its users call.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+from coord.api.commands import Reply
+from coord.api.errors import CoordError, NotFound, ProtocolError
+from coord.api.ops import CREATE, DELETE, FENCE, FENCED_WRITE, MULTI, SET, Get, List, ReadMode, Row
+from coord.api.results import Page, Result, Znode
+from coord.api.tokens import Token
+from coord.client.arguments import freshness
+from coord.client.causality import Floor
+from coord.client.core import Core
+from coord.client.link import Link
+from coord.client.namespace import Namespace
+from coord.client.request import Request
+
+T = TypeVar("T")
+
+FENCEABLE: Final = (CREATE, SET, DELETE, MULTI, FENCE)
+"""Codes of the writes that may have to present tokens."""
+
+
+class Found(NamedTuple):
+    """A znode, or that there is none, and the store's revision when that was so."""
+
+    znode: Znode | None
+    revision: int
+
+
+class Calls:
+    """One client's way to its core. Its namespaces are views: they share all of it but their root."""
+
+    def __init__(
+        self,
+        link: Link,
+        deadline: float,
+        space: Namespace | None = None,
+        floor: Floor | None = None,
+        dice: Random | None = None,
+        tokens: tuple[Token, ...] = (),
+    ) -> None:
+        self._link: Link = link
+        self._hold = link.hold()
+        self._core: Core = link.core
+        self._deadline = deadline
+        self._space = space
+        self._tokens = tokens
+        """Presented with every write."""
+        self._floor = floor or Floor()
+        # They only spread the tries of transactions that meet; nothing is decided by them.
+        self._dice = dice or Random()
+
+    def _seconds(self, deadline: float | None) -> float:
+        return self._deadline if deadline is None else deadline
+
+    # --- asking ---
+
+    async def _write(self, op: Row, deadline: float | None) -> Result:
+        ends_at = self._link.deadline(self._seconds(deadline))
+        request = self._core.write(self._outgoing(op), ends_at, self._link.waiter())
+        await self._link.finished(request)
+        return self._result(request)
+
+    def _outgoing(self, op: Row) -> Row:
+        """A write as it is sent: on whole paths, and with the tokens that it has to present."""
+        if self._space is not None:
+            op = self._space.op(op)
+        if self._tokens and op[0] in FENCEABLE:
+            op = [FENCED_WRITE, [[token.incarnation, token.revision] for token in self._tokens], op]
+        return op
+
+    async def _read(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Result:
+        mode, revision = freshness(at_least, local, self._floor.revision)
+        return self._result(await self._asked(op, mode, revision, deadline))
+
+    async def _read_row(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Reply:
+        mode, revision = freshness(at_least, local, self._floor.revision)
+        return (await self._asked(op, mode, revision, deadline)).row()
+
+    async def _asked(self, op: Row, mode: ReadMode, revision: int, deadline: float | None) -> Request:
+        ends_at = self._link.deadline(self._seconds(deadline))
+        if self._space is not None:
+            op = self._space.op(op)
+        request = self._core.read(op, mode, revision, ends_at, self._link.waiter())
+        await self._link.finished(request)
+        return request
+
+    # --- for transactions: linearizable, and the revision also of what is not there ---
+
+    async def _look(self, path: str, deadline: float) -> Found:
+        """The znode at ``path``, if there is one."""
+        request = await self._asked(Get(path).row(), ReadMode.LINEARIZABLE, 0, deadline)
+        try:
+            znode = cast(Znode, self._result(request))
+        except NotFound:
+            return Found(None, _revision(request))
+        return Found(znode, znode.revision)
+
+    async def _look_below(self, path: str, after: str | None, deadline: float) -> tuple[Page | None, int]:
+        """One page of the names of its children; ``None`` when there is no znode at ``path``."""
+        request = await self._asked(List(path, after=after).row(), ReadMode.LINEARIZABLE, 0, deadline)
+        try:
+            page = cast(Page, self._result(request))
+        except NotFound:
+            return None, _revision(request)
+        return page, page.revision
+
+    # --- answers ---
+
+    def _result(self, request: Request) -> Result:
+        if self._space is None:
+            return typed(Request.result, request)
+        try:
+            return typed(self._space.result, typed(Request.result, request))
+        except CoordError as error:
+            raise self._space.error(error) from None
+
+
+def _revision(request: Request) -> int:
+    """At which a member said so."""
+    if request.reply is None:
+        raise RuntimeError("an answer without a reply")
+    return int(request.reply[2])
+
+
+def typed(make: Callable[..., T], *arguments: Any) -> T:
+    """What a member answered, as typed values."""
+    try:
+        return make(*arguments)
+    except (TypeError, ValueError, LookupError) as error:
+        raise ProtocolError(f"an answer that this client does not understand: {error}") from error

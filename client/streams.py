@@ -1,0 +1,173 @@
+"""One stream after another, to one member after another: dialled, read, written, given up. Half of
+:class:`coord.client.link.Link`, whose other half is for callers, and keeps the time.
+
+Two tasks. One keeps a stream up: dials, reads, dials again. One sends what the core has gathered since the last
+send: requests that were made meanwhile share frames, without a timer.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import anyio.abc
+
+from coord.api.errors import CoordError, Disconnected
+from coord.client.core import OVER, Core, State
+from coord.client.dialling import FAILURES, Dial, Resolve, in_words
+from coord.client.endpoints import Endpoint, Route, is_name
+from coord.client.settings import resume_seconds
+
+log = logging.getLogger("coord.client")
+
+RECEIVE_BYTES: Final = 256 * 1024
+TROUBLES_MAX: Final = 8
+
+
+class Streams:
+    """Invariant: the core is ``connected`` exactly while there is a ``_stream``."""
+
+    def __init__(
+        self, core: Core, route: Route, dial: Dial, resolve: Resolve, now: Callable[[], float]
+    ) -> None:
+        self.core = core
+        self.route = route
+        self.forked = False
+        """This is a child's copy: the stream is the parent's."""
+        self._dial = dial
+        self._resolve = resolve
+        self._now = now
+        self._stream: anyio.abc.ByteStream | None = None
+        self._stream_scope: anyio.CancelScope | None = None
+        self._send_scope: anyio.CancelScope | None = None
+        self._sendable = anyio.Event()
+        self._asked_to_send = False
+        """Invariant: set exactly when ``_sendable`` is. (A flag is a tenth of the price.)"""
+        self._troubles: dict[Endpoint, str] = {}
+
+    # --- the other half ---
+
+    def settle(self) -> None:
+        """Something was told to the core: wake whoever has something to do now."""
+        raise NotImplementedError
+
+    async def ended(self) -> CoordError:
+        """Wait until the client is over."""
+        raise NotImplementedError
+
+    # --- this one ---
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong with each endpoint when it was last tried, since there was no trouble at all."""
+        return "; ".join(self._troubles.values()) or "no answer yet"
+
+    async def _keep_connected(self) -> None:
+        while self.core.state not in OVER:
+            endpoint, pause = self.route.next()
+            with anyio.move_on_after(pause) as paused:
+                await self.ended()
+            if not paused.cancelled_caught:
+                break
+            if is_name(endpoint.host):
+                await self._look_up(endpoint)
+            else:
+                await self._connection(endpoint)
+
+    async def _look_up(self, endpoint: Endpoint) -> None:
+        """A name: its addresses are tried next."""
+        try:
+            with anyio.fail_after(resume_seconds(self.core.session_timeout)):
+                addresses = await self._resolve(endpoint.host)
+        except TimeoutError:
+            reason = Disconnected(f"{endpoint}: its name could not be looked up in time")
+        except (OSError, UnicodeError) as error:
+            reason = Disconnected(f"{endpoint}: its name does not resolve: {in_words(error)}")
+        else:
+            self.route.resolved(addresses, endpoint.port)
+            return
+        self.core.disconnected(self._now(), reason)
+        self._had_trouble(endpoint, False)
+        self.settle()
+
+    async def _connection(self, endpoint: Endpoint) -> None:
+        """One connection, from its dialling to its end."""
+        core = self.core
+        reason = Disconnected("the client has hung up")
+        began_at = self._now()
+        with anyio.CancelScope() as self._stream_scope:
+            try:
+                with anyio.fail_after(resume_seconds(core.session_timeout)):
+                    stream = await self._dial(endpoint)
+                try:
+                    began_at = self._now()
+                    self._stream = stream
+                    core.connected(began_at)
+                    self.settle()  # cancels this scope, if the session ended while it was dialling
+                    await self._receive(stream)
+                finally:
+                    self._stream = None
+                    if self._send_scope is not None:
+                        self._send_scope.cancel()
+                    if not self.forked:  # then it is the parent's
+                        await anyio.aclose_forcefully(stream)
+            except TimeoutError:
+                reason = Disconnected(f"{endpoint} does not answer")
+            except anyio.EndOfStream:
+                reason = Disconnected(f"{endpoint} has closed the connection")
+            except FAILURES as error:
+                reason = Disconnected(f"{endpoint}: {in_words(error)}")
+        self._stream_scope = None
+        now = self._now()
+        welcomed = core.state is State.ATTACHED
+        core.disconnected(now, reason)
+        if welcomed:
+            self.route.lost(endpoint, now - began_at)
+        self._had_trouble(endpoint, welcomed)
+        self.settle()
+
+    def _had_trouble(self, endpoint: Endpoint, welcomed: bool) -> None:
+        error = self.core.last_error
+        if self.core.state in OVER or error is None:
+            return
+        where = str(endpoint)
+        trouble = error.message if where in error.message else f"{where}: {error.message}"
+        log.log(logging.INFO if welcomed else logging.DEBUG, "not connected to %s: %s", where, trouble)
+        self._troubles.pop(endpoint, None)
+        self._troubles[endpoint] = trouble
+        if len(self._troubles) > TROUBLES_MAX:
+            self._troubles.pop(next(iter(self._troubles)))
+
+    async def _receive(self, stream: anyio.abc.ByteStream) -> None:
+        core = self.core
+        while True:
+            data = await stream.receive(RECEIVE_BYTES)
+            core.received(data, self._now())
+            self.settle()
+
+    async def _send(self) -> None:
+        while True:
+            await self._sendable.wait()
+            self._sendable = anyio.Event()
+            self._asked_to_send = False
+            stream = self._stream
+            data = self.core.take_bytes()
+            if not data or stream is None:
+                continue
+            with anyio.CancelScope() as self._send_scope:
+                try:
+                    await stream.send(data)
+                except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                    # Not the end yet: the member's goodbye may still be there to be read. The reader will meet the end,
+                    # or the core will miss the answer to its next keepalive.
+                    log.debug("cannot send: %s", in_words(error))
+            self._send_scope = None
+
+    def _ask_to_send(self) -> None:
+        if not self._asked_to_send:
+            self._asked_to_send = True
+            self._sendable.set()
+
+    def _cut(self) -> None:
+        if self._stream_scope is not None:
+            self._stream_scope.cancel()

@@ -1,0 +1,192 @@
+"""Commands that look at claims: who holds what, who waits for it, and why it takes so long."""
+
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from coord.api.paths import ROOT
+from coord.api.results import ClaimFacts, ClaimRow
+from coord.cli.deadlocks import Wait, cycles, still_there, waits
+from coord.cli.options import EndpointsOption, JsonOption
+from coord.cli.printing import print_json, print_table, short_value, value_fields, wall_time
+from coord.cli.running import run
+from coord.client import Client
+
+WAITERS_SHOWN = 10
+"""By ``why``, in words; ``claims`` shows all."""
+
+
+def claims(
+    path: Annotated[str, typer.Argument(help="Only claims here and below.")] = ROOT,
+    endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show claims: who holds a path, and who waits for it."""
+
+    async def command(client: Client) -> None:
+        rows = await _all_claims(client, path)
+        if as_json:
+            for row in rows:
+                print_json(claim_fields(row))
+            return
+        rows.sort(key=lambda row: (row.path, row.token is None, row.before, row.number))
+        print_table(
+            ("path", "number", "state", "session", "client", "token", "units", "shared", "label", "since"),
+            [
+                (
+                    row.path,
+                    row.number,
+                    "held" if row.token else f"waiting ({row.before + 1})",
+                    row.session,
+                    row.client,
+                    f"{row.token.incarnation}-{row.token.revision}" if row.token else "",
+                    row.units,
+                    "shared" if row.shared else "",
+                    short_value(row.label),
+                    wall_time(row.since_ms),
+                )
+                for row in rows
+            ],
+            numbers=("number", "session", "token", "units"),
+        )
+
+    run(command, endpoints)
+
+
+def why(
+    path: Annotated[str, typer.Argument(help="A path that is claimed, or written to.", show_default=False)],
+    endpoints: EndpointsOption = None,
+) -> None:
+    """Say in words who holds a path, who waits for it, for how long, what fences it, and what is stuck for ever."""
+
+    async def command(client: Client) -> None:
+        facts = await client.claim_info(path)
+        rows = await _all_claims(client, path, subtree=False)
+        everywhere = await _all_claims(client, ROOT)
+        stuck = cycles(waits(everywhere))
+        if stuck:
+            stuck = still_there(stuck, await _all_claims(client, ROOT))
+        for line in explained(path, facts, rows, time.time() * 1000):
+            typer.echo(line)
+        for circle in stuck:
+            for line in explained_circle(circle):
+                typer.echo(line)
+
+    run(command, endpoints)
+
+
+async def _all_claims(client: Client, path: str, *, subtree: bool = True) -> list[ClaimRow]:
+    found: list[ClaimRow] = []
+    more, after = True, None
+    while more:
+        page = await client.claims(path, subtree=subtree, after=after)
+        found += page.claims
+        more, after = page.more, found[-1].number if found else None
+    return found
+
+
+def claim_fields(row: ClaimRow) -> dict[str, object]:
+    """A claim in JSON."""
+    label = value_fields(row.label)
+    return {
+        "path": row.path,
+        "number": row.number,
+        "state": "held" if row.token else "waiting",
+        "before": row.before,
+        "session": row.session,
+        "client": row.client,
+        "token": [row.token.incarnation, row.token.revision] if row.token else None,
+        "units": row.units,
+        "shared": row.shared,
+        **{key.replace("value", "label"): each for key, each in label.items()},
+        "since_ms": row.since_ms,
+    }
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def explained(path: str, facts: ClaimFacts, rows: Sequence[ClaimRow], now_ms: float) -> list[str]:
+    """What there is to say about the claims of one path."""
+    held = [row for row in rows if row.token is not None]
+    waiting = sorted((row for row in rows if row.token is None), key=lambda row: (row.before, row.number))
+    lines = []
+    if not held:
+        lines.append(f"Nobody holds {path}.")
+    for row in held:
+        token = f"{row.token.incarnation}-{row.token.revision}" if row.token else ""
+        lines.append(
+            f"{path} is held by {_who(row)} for {_age(row, now_ms)}: {_what(row, facts)}token {token}."
+        )
+    if facts.capacity > 1:
+        used = sum(row.units for row in held)
+        lines.append(f"{used} of its capacity of {facts.capacity} units are held.")
+    if facts.delay_left_ms:
+        lines.append(
+            f"A lock delay runs for {facts.delay_left_ms / 1000:.1f} s more, as a holder's session expired: until then "
+            "nobody is granted it."
+        )
+    elif facts.lock_delay_ms:
+        lines.append(f"It has a lock delay of {facts.lock_delay_ms / 1000:g} s.")
+    lines += _explained_line(waiting, facts, now_ms)
+    fenced_by = [f"the token of {claim}" for claim in facts.fenced_by]
+    if fenced_by:
+        lines.append(f"Whoever writes at {path} must present {' and '.join(fenced_by)}.")
+    if facts.fences:
+        lines.append(f"Its token is what writes at and below {', '.join(facts.fences)} must present.")
+        if not held:
+            lines.append("As nobody holds it, all those writes are refused.")
+    return lines
+
+
+def _explained_line(waiting: Sequence[ClaimRow], facts: ClaimFacts, now_ms: float) -> list[str]:
+    if not waiting:
+        return ["Nobody waits for it."]
+    lines = [f"{len(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it, first come, first served:"]
+    for place, row in enumerate(waiting[:WAITERS_SHOWN], 1):
+        what = _what(row, facts).rstrip(", ")
+        lines.append(
+            f"  {place}. {_who(row)} for {_age(row, now_ms)}{f': {what}' if what else ''}, claim {row.number}"
+        )
+    if len(waiting) > WAITERS_SHOWN:
+        lines.append(f"  … and {len(waiting) - WAITERS_SHOWN} more")
+    return lines
+
+
+def explained_circle(circle: Sequence[Wait]) -> list[str]:
+    """A deadlock, in words."""
+    lines = ["DEADLOCK: each of these sessions waits for the next, and the last for the first:"]
+    for waiter, blocker in circle:
+        relation = "is held by" if blocker.token is not None else "has before it in line"
+        lines.append(f"  {_who(waiter)} waits for {waiter.path}, which {relation} {_who(blocker)}")
+    numbers = ", ".join(str(wait.blocker.number) for wait in circle)
+    lines.append(
+        f"Unless one of them gives up a claim by itself (these: {numbers}) none goes on. It would go on, too, if what "
+        "waits and what holds in one of these programs are tasks that do not wait for each other, or if other holders "
+        "leave enough of a capacity."
+    )
+    return lines
+
+
+def _who(row: ClaimRow) -> str:
+    label = f", {short_value(row.label)!r}" if row.label else ""
+    return f"session {row.session} ({row.client or 'nameless'}{label})"
+
+
+def _what(row: ClaimRow, facts: ClaimFacts) -> str:
+    units = f"{row.units} units, " if facts.capacity > 1 or row.units > 1 else ""
+    return f"{'shared, ' if row.shared else ''}{units}"
+
+
+def _age(row: ClaimRow, now_ms: float) -> str:
+    """By wall clocks, the leader's and this machine's: for people."""
+    seconds = max(now_ms - row.since_ms, 0) / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days"

@@ -1,0 +1,161 @@
+"""Ops made of ops: the multi, and the write that presents tokens; and the table of all that goes through the log."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from coord.api.checks import check
+from coord.api.errors import CoordError
+from coord.api.ops import (
+    CLAIM,
+    CLAIM_FIRST,
+    CLAIM_SETTINGS,
+    CREATE,
+    DELETE,
+    FENCE,
+    FENCED_WRITE,
+    MULTI,
+    RELEASE,
+    SET,
+    Operator,
+    Row,
+    Target,
+)
+from coord.store.claiming import claim, claim_first, claim_settings, fence, release
+from coord.store.claims import SESSION, Claims, Journal
+from coord.store.draft import Draft
+from coord.store.reads import READERS
+from coord.store.sessions import weight
+from coord.store.tree import Undo
+from coord.store.writes import create, delete, limit_exceeded, set_value
+from coord.store.znode import CHILDREN_REVISION, CREATED_REVISION, MODIFIED_REVISION, VALUE, VERSION
+
+
+def multi(draft: Draft, op: Row) -> Any:
+    """Result: ``(succeeded, [result, …])``. All ops of a branch, or none."""
+    _, compare, then, otherwise = op
+    tree = draft.tree
+    if len(compare) + len(then) + len(otherwise) > draft.limits.multi_ops:
+        raise limit_exceeded("multi_ops", draft.limits.multi_ops, "comparisons and ops of one multi")
+    succeeded = all(_holds(draft, *each) for each in compare)
+    results: list[Any] = []
+    undo: Undo = []
+    tree.undo = undo
+    journal: Journal = []
+    claims, fences = draft.claims, draft.fences
+    claims.undo = fences.undo = journal
+    next_claim = claims.next_claim
+    limits = draft.limits
+    room_bytes = limits.multi_reply_bytes
+    try:
+        for each in then if succeeded else otherwise:
+            reader = READERS.get(each[0])
+            if reader is not None:
+                result = reader(tree, each, room_bytes)
+                room_bytes -= weight(result)
+                if room_bytes < 0:
+                    raise limit_exceeded(
+                        "multi_reply_bytes", limits.multi_reply_bytes, "bytes read in one multi"
+                    )
+            else:
+                result = WRITERS[each[0]](draft, each)
+                if len(draft.changes) > limits.changes_per_request:
+                    raise limit_exceeded(
+                        "changes_per_request", limits.changes_per_request, "changes of one request"
+                    )
+            results.append(result)
+    except CoordError as error:
+        tree.undo_all(undo)
+        fences.undo = None
+        claims.undo_all(journal, next_claim)
+        draft.freed.clear()
+        draft.changes.clear()
+        error.details = {**error.details, "position": len(results)}
+        raise
+    finally:
+        tree.undo = claims.undo = fences.undo = None
+    return (succeeded, results)
+
+
+def fenced_write(draft: Draft, op: Row) -> Any:
+    """Result: that of the op which it wraps, done with its tokens presented."""
+    _, tokens, inner = op
+    check(inner[0] in _FENCEABLE, "what presents tokens was validated", inner[0])
+    draft.tokens = dict.fromkeys([(incarnation, revision) for incarnation, revision in tokens])
+    try:
+        return HANDLERS[inner[0]](draft, inner)
+    finally:
+        draft.tokens = {}
+
+
+WRITERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {
+    CREATE: create,
+    SET: set_value,
+    DELETE: delete,
+    CLAIM: claim,
+    RELEASE: release,
+    CLAIM_SETTINGS: claim_settings,
+    FENCE: fence,
+}
+"""By op code: what may stand in a multi's branch."""
+
+HANDLERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {
+    **WRITERS,
+    MULTI: multi,
+    CLAIM_FIRST: claim_first,
+    FENCED_WRITE: fenced_write,
+}
+"""By op code: every op that goes through the log."""
+
+_FENCEABLE: Final = (CREATE, SET, DELETE, MULTI, FENCE)
+
+
+def _holds(draft: Draft, target: int, path: str, operator: int, operand: Any) -> bool:
+    """Whether one comparison holds. Of a znode that is not there, only ``EXISTS`` can be compared."""
+    tree = draft.tree
+    znode = tree.znodes.get(path)
+    if target == Target.EXISTS:
+        equal: bool = (znode is not None) == operand
+        return equal if operator == Operator.EQUAL else not equal
+    if znode is None:
+        return False
+    actual: Any
+    if target == Target.VALUE:
+        actual = znode[VALUE]
+    elif target == Target.VERSION:
+        actual = znode[VERSION]
+    elif target == Target.CREATED_REVISION:
+        actual = znode[CREATED_REVISION]
+    elif target == Target.MODIFIED_REVISION:
+        actual = znode[MODIFIED_REVISION]
+    elif target == Target.CHILDREN_REVISION:
+        actual = znode[CHILDREN_REVISION]
+    elif target == Target.CHILD_COUNT:
+        actual = tree.child_count(path)
+    else:
+        actual = _of_claims(draft.claims, target, path)
+    if operator == Operator.EQUAL:
+        return bool(actual == operand)
+    if operator == Operator.NOT_EQUAL:
+        return bool(actual != operand)
+    if operator == Operator.LESS:
+        return bool(actual < operand)
+    if operator == Operator.LESS_OR_EQUAL:
+        return bool(actual <= operand)
+    if operator == Operator.GREATER:
+        return bool(actual > operand)
+    check(operator == Operator.GREATER_OR_EQUAL, "an operator was validated", operator)
+    return bool(actual >= operand)
+
+
+def _of_claims(claims: Claims, target: int, path: str) -> int:
+    held = claims.held.get(path)
+    if held is None:
+        return 0
+    if target == Target.CLAIM_COUNT:
+        return len(held)
+    token = max(held.values())
+    if target == Target.CLAIM_TOKEN:
+        return token
+    check(target == Target.CLAIM_HOLDER, "a comparison was validated", target)
+    number = min(number for number, each in held.items() if each == token)
+    return claims.by_number[number][SESSION]

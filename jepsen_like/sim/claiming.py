@@ -1,0 +1,140 @@
+"""Claims, as the observer sees them: what must hold of the table after each entry, what happens, and what is rare.
+
+Computed from the plain rows of the table; what the store derives from them (queues, units in use) is compared with it.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from coord.api.events import CLAIMED, DELETED, QUEUED, RELEASED, Change, Reason
+from coord.jepsen_like.sim.agenda import MS_NS
+from coord.store.claims import FIRST, SHARED
+from coord.store.store import Store
+
+if TYPE_CHECKING:
+    from coord.jepsen_like.sim.life import Life
+    from coord.jepsen_like.sim.simulation import Simulation
+
+EVENTS: Final = (
+    "claim_granted",
+    "claim_queued",
+    "claim_released",
+    "claim_transferred",
+    "holder_expired",
+    "delay_begun",
+)
+AT_HOLDER: Final = "_at_holder"
+"""The same event, at the member that the claim's client is connected to."""
+
+_EXPIRED, _TRANSFERRED = int(Reason.SESSION_EXPIRED), int(Reason.TRANSFERRED)
+
+
+class Claiming:
+    def __init__(self, sim: "Simulation") -> None:
+        self._sim = sim
+        self._queued: dict[int, tuple[int, str]] = {}
+        """Number -> the leader's term when it was queued, and the path."""
+        self._delays: dict[str, int] = {}
+        """Path -> the cluster time before which nobody is to be granted it."""
+        self._used: dict[str, int] = {}
+        self._left_over = False
+        self.session = 0
+        """Of the claim to which something happened last."""
+
+    def applied(self, store: Store, changes: tuple[Change, ...], life: "Life") -> None:
+        """A revision was made, first seen at ``life``."""
+        if not any(change[0] > DELETED for change in changes) and not (self._used or self._delays):
+            return
+        assert life.replica is not None
+        term = life.replica.state.raft.term
+        for change in changes:
+            kind, path, _, _, session, number, reason = change
+            event = ""
+            if kind == QUEUED:
+                self._queued[number] = (term, path)
+                event = "claim_queued"
+            elif kind == CLAIMED:
+                self._granted(path, number, reason, store, term)
+                event = "claim_transferred" if reason == _TRANSFERRED else "claim_granted"
+            elif kind == RELEASED:
+                event = "holder_expired" if reason == _EXPIRED else "claim_released"
+                delay_ms = store.claims.settings.get(path, (1, 0))[1]
+                if reason == _EXPIRED and delay_ms:
+                    self._delays[path] = store.time_ms + delay_ms
+                    event = "delay_begun"
+            elif kind == DELETED:
+                self._delays.pop(path, None)
+            if event:
+                self.session = session
+                self._sim.happened(event, life)
+                holder = self._sim.clients.life_of(session)
+                if holder is not None:
+                    self._sim.happened(event + AT_HOLDER, holder)
+        self._check(store)
+
+    def after_entry(self, store: Store) -> None:
+        """Lock delays: some may have been made shorter, and none runs without a cause."""
+        for path, until_ms in list(self._delays.items()):
+            delay_ms = store.claims.settings.get(path, (1, 0))[1]
+            if until_ms > store.time_ms + delay_ms:
+                self._delays[path] = store.time_ms + delay_ms
+        for path in store.claims.delays:
+            if path not in self._delays:
+                self._sim.broken("lock delay", f"one runs at {path}, where no holder's session has expired")
+
+    def _granted(self, path: str, number: int, reason: int, store: Store, term: int) -> None:
+        sim = self._sim
+        queued = self._queued.pop(number, None)
+        if queued is not None and queued[0] != term:
+            sim.mark("grant_of_an_earlier_term")
+        if queued is not None and queued[1] != path:
+            sim.mark("any_child_granted")
+        if self._left_over and queued is not None:
+            sim.mark("left_over_granted")
+        until_ms = self._delays.get(path, 0)
+        if reason == _TRANSFERRED or not until_ms:
+            return
+        if store.time_ms < until_ms:
+            sim.broken("lock delay", f"{path} was granted {until_ms - store.time_ms} ms too early")
+        sim.mark("delay_over")
+        del self._delays[path]
+
+    def _check(self, store: Store) -> None:
+        claims, sim = store.claims, self._sim
+        held: dict[str, dict[int, int]] = {}
+        used: dict[str, int] = {}
+        waiting: dict[str, list[int]] = {}
+        first: dict[str, list[int]] = {}
+        for number, path, session, units, flags, _, _, token in sorted(claims.by_number.values()):
+            if session not in store.sessions or path not in store.tree.znodes:
+                sim.broken("claims", f"claim {number} of {path} outlives its session {session} or its znode")
+            if token:
+                before = used.get(path, 0)
+                if (before > 0) if flags & SHARED else (before < 0):
+                    sim.broken("capacity", f"{path} is shared and held alone")
+                held.setdefault(path, {})[number] = token
+                used[path] = before - 1 if flags & SHARED else before + units
+            else:
+                (first if flags & FIRST else waiting).setdefault(path, []).append(number)
+        tables: Any = (held, used, waiting, first)
+        if tables != (claims.held, claims.used, claims.waiting, claims.first):
+            sim.broken("claims", f"tables of claims do not fit their rows: {tables}"[:500])
+        for path, units in used.items():
+            if units > max(claims.settings.get(path, (1, 0))[0], self._used.get(path, 0)):
+                sim.broken("capacity", f"{units} units of {path} are held")
+        self._used = used
+        self._left_over = bool(claims.unsettled)
+        if self._left_over:
+            sim.mark("grants_left_over")
+        for path, queue in waiting.items():
+            if path in claims.delays or path in claims.unsettled:
+                continue
+            _, _, _, units, flags, _, _, _ = claims.by_number[queue[0]]
+            now = used.get(path, 0)
+            capacity = claims.settings.get(path, (1, 0))[0]
+            if now <= 0 if flags & SHARED else (now >= 0 and now + units <= capacity):
+                sim.broken("nobody waits at what is free", f"claim {queue[0]} waits for {path}")
+
+
+def pause_ns(sim: "Simulation", share: float) -> int:
+    """For how long a client stands still: from nothing to half as long again as its session's timeout."""
+    return int(share * 1.5 * sim.world.session_timeout_ms * MS_NS)

@@ -1,0 +1,75 @@
+"""What recipes are given, checked when it comes in."""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import anyio
+
+from coord.client import Cache, Client, DeadlineExceeded, InvalidRequest
+
+T = TypeVar("T")
+
+
+def checked_client(client: Client) -> Client:
+    """``client``, if it is one for tasks."""
+    if not isinstance(client, Client):
+        raise InvalidRequest(
+            f"this recipe is for a client of coord.client, not for {type(client).__module__}.{type(client).__name__}; "
+            "for that of coord.client.blocking there is the same in coord.recipes.blocking"
+        )
+    return client
+
+
+def checked_path(path: str, what: str) -> str:
+    """``path``, if it can be one. The service checks the rest of it."""
+    if not isinstance(path, str) or not path.startswith("/") or (path.endswith("/") and path != "/"):
+        raise InvalidRequest(f"{what} has a path like '/app/{what.split()[-1]}', not {path!r:.60}")
+    return path
+
+
+def below(path: str, name: str) -> str:
+    return f"/{name}" if path == "/" else f"{path}/{name}"
+
+
+def checked_name(name: str, what: str) -> str:
+    """``name``, if it can be the last part of a path. Those with a dot before them are for recipes themselves."""
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        raise InvalidRequest(f"{what} is text without '/', and does not begin with '.'; not {name!r:.60}")
+    return name
+
+
+def checked_int(number: int, least: int, what: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise InvalidRequest(f"{what} is a whole number, {least} or more; not {number!r:.60}")
+    return number
+
+
+class Deadline:
+    """One deadline for several steps. ``seconds``: ``None``: the client's default; ``inf``: none."""
+
+    def __init__(self, client: Client, seconds: float | None) -> None:
+        if seconds is None:
+            seconds = client._deadline
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
+            raise InvalidRequest(f"a deadline is a number of seconds, not {seconds!r:.40}")
+        self._ends_at = anyio.current_time() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds; 0 when it has passed."""
+        return max(self._ends_at - anyio.current_time(), 0.0)
+
+
+def late(message: str) -> DeadlineExceeded:
+    """Nothing has happened, and it was waited for in vain."""
+    error = DeadlineExceeded(message)
+    error.outcome = "refused"
+    return error
+
+
+async def wait_for(cache: Cache, condition: Callable[[], T | None], due: Deadline, message: str) -> T:
+    """As :meth:`Cache.wait_for`, with a ``message`` that says what was waited for in vain."""
+    try:
+        return cast(T, await cache.wait_for(condition, deadline=due.left))
+    except DeadlineExceeded:
+        raise late(message) from None

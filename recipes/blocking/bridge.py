@@ -1,0 +1,96 @@
+"""How plain threads use what is made for tasks: it runs in the thread of their client
+(:mod:`coord.client.blocking`).
+
+Nothing is done twice: each recipe in this folder holds the async one over the async client within, and hands it
+over.
+"""
+
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import anyio
+
+from coord.client import Client as AsyncClient
+from coord.client import CoordError, InvalidRequest, SessionEnded
+from coord.client.blocking import Client
+from coord.client.blocking.waited import Stay
+from coord.recipes.scope import Lost
+
+T = TypeVar("T")
+
+
+class Bridge:
+    """From a blocking client to the async one in its thread."""
+
+    def __init__(self, client: Client) -> None:
+        if not isinstance(client, Client):
+            raise InvalidRequest(
+                f"this recipe is for a client of coord.client.blocking, not for {type(client).__module__}."
+                f"{type(client).__name__}; for that of coord.client there is the same in coord.recipes"
+            )
+        self.client: AsyncClient = client._client
+        self.loop = client._loop
+
+    def run(self, work: Callable[[], Awaitable[T]], deadline: float | None) -> T:
+        """What ``await work()`` returns, or raises. Ctrl-C cancels it."""
+        return self.loop.run(work, self.seconds(deadline))
+
+    def look(self, function: Callable[[], T]) -> T:
+        """What ``function``, which does not wait, returns or raises in the client's thread: all of one moment."""
+        return self.loop.look(function)
+
+    def seconds(self, deadline: float | None) -> float:
+        return self.client._deadline if deadline is None else deadline
+
+
+class Inside(Generic[T]):
+    """A stay in a block of an async recipe, for as long as a plain thread's block lasts.
+
+    That cannot be cancelled. When the async block ends by itself ``lost`` is set, and its error is raised by what
+    is called next, and at the end of the block.
+    """
+
+    def __init__(self, bridge: Bridge, make: Callable[[], AbstractAsyncContextManager[T]], what: str) -> None:
+        self._bridge = bridge
+        self._make = make
+        self._what = what
+        self._stay: Stay[T] | None = None
+        self._leaving = False
+        self.lost = threading.Event()
+
+    def enter(self, deadline: float | None) -> T:
+        if self._stay is not None:
+            raise InvalidRequest(f"{self._what} is entered once; make another one")
+        self._stay = self._bridge.loop.enter(self._make, self._until_the_end, self._bridge.seconds(deadline))
+        return self.value
+
+    @property
+    def value(self) -> T:
+        if self._stay is None or self._stay.value is None:
+            raise InvalidRequest(f"{self._what} is not open: enter its block")
+        return self._stay.value
+
+    def leave(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Raises what the async block has ended with by itself, unless the thread's block raises something else."""
+        self._leaving = True
+        if self._stay is None:
+            return
+        self._bridge.loop.leave(self._stay)
+        error = self._stay.error
+        if isinstance(error, CoordError) and (exc is None or isinstance(exc, Lost | SessionEnded)):
+            raise error
+
+    async def _until_the_end(self, value: T) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if not self._leaving:
+                self.lost.set()

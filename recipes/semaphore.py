@@ -1,0 +1,135 @@
+"""A semaphore: a capacity that many share, in units; first come, first served.
+
+*What it guarantees.* The units of all holders together never exceed the capacity. Who asks for many units is not
+starved by those who ask for few: nobody passes the first in line. Otherwise as :mod:`coord.recipes.lock`.
+
+*What it does not.* Several tokens of one semaphore are valid at a time: a fence takes any of them, and a guard that
+takes the greatest only would refuse all holders but the latest.
+
+*What to do about that.* Guard what is written by one holder each under a name of its own.
+
+All must say the same capacity. It is set by whoever comes first, and stays; one who says another is told so.
+``client.claim_settings(path, capacity=…)`` changes it, for those who are granted from then on.
+
+::
+
+    from coord.recipes.semaphore import Semaphore
+
+    slots = Semaphore(client, "/limits/exports", 3)
+    async with slots.hold(2) as grant:
+        print(grant.held, await slots.try_acquire(2))  # → True None
+    async with slots as grant:
+        print(grant.held)  # → True
+"""
+
+from types import TracebackType
+
+from coord.client import (
+    Claimed,
+    ClaimFacts,
+    ClaimSettings,
+    Client,
+    Create,
+    Grant,
+    InvalidRequest,
+    Kind,
+    LimitExceeded,
+    NotFound,
+    when,
+)
+from coord.recipes.arguments import Deadline, checked_int, checked_path, late
+from coord.recipes.held import Entered, Held, release_all
+
+
+class Semaphore:
+    """``Semaphore(client, "/limits/a", 3)``: each ``async with`` holds one unit, :meth:`hold` as many as it says."""
+
+    def __init__(self, client: Client, path: str, capacity: int, *, label: bytes = b"") -> None:
+        self.path = checked_path(path, "a semaphore")
+        self.capacity = checked_int(capacity, 1, "a semaphore's capacity")
+        self._client = client
+        self._label = label
+        self._entered = Entered(f"the semaphore {path}")
+
+    def hold(self, units: int = 1, *, deadline: float | None = None) -> Held:
+        """So many units for the length of a block; see :meth:`acquire`."""
+        return Held(
+            self._client, f"the semaphore {self.path}", lambda: self.acquire(units, deadline=deadline)
+        )
+
+    async def acquire(self, units: int = 1, *, deadline: float | None = None) -> Grant:
+        """Wait for so many units, without a block: whoever calls this releases the grant, and looks at
+        ``grant.held``.
+
+        ``deadline``: seconds to wait; 0: have them only if they are free. :class:`~coord.client.DeadlineExceeded`
+        (refused) when they were not granted in time.
+        """
+        if deadline == 0:
+            grant = await self.try_acquire(units)
+            if grant is None:
+                raise late(f"{units} units of the semaphore {self.path} are not free")
+            return grant
+        return await self._claim(units, True, deadline)
+
+    async def try_acquire(self, units: int = 1, *, deadline: float | None = None) -> Grant | None:
+        """So many units, if they are free and nobody waits; else ``None``. ``deadline``: for the service's answer."""
+        try:
+            return await self._claim(units, False, deadline)
+        except Claimed:
+            return None
+
+    async def _claim(self, units: int, wait: bool, deadline: float | None) -> Grant:
+        checked_int(units, 1, "a semaphore's units")
+        if units > self.capacity:
+            raise InvalidRequest(
+                f"{units} units of a semaphore of {self.capacity}: nobody could ever have them"
+            )
+        due = Deadline(self._client, deadline)
+        facts = await self._client.claim_info(self.path, deadline=due.left)
+        if facts.capacity != 1:  # else it may not be there yet
+            self._check(facts)
+        while True:
+            try:
+                # Not with create: it would be made with a capacity of 1.
+                grant = await self._client.claim(
+                    self.path, wait=wait, units=units, label=self._label, create=False, deadline=due.left
+                )
+            except LimitExceeded as error:
+                if error.details.get("limit") == "capacity":
+                    self._check(await self._client.claim_info(self.path, deadline=due.left))
+                raise
+            except NotFound:
+                await self._client.multi(
+                    [when.missing(self.path)],
+                    then=[
+                        Create(self.path, kind=Kind.CONTAINER, parents=True),
+                        ClaimSettings(self.path, self.capacity),
+                    ],
+                    deadline=due.left,
+                )
+            else:
+                break
+        try:
+            self._check(await self._client.claim_info(self.path, deadline=due.left))
+        except BaseException:
+            await release_all([grant])
+            raise
+        return grant
+
+    def _check(self, facts: ClaimFacts) -> None:
+        if facts.capacity != self.capacity:
+            raise InvalidRequest(
+                f"the semaphore at {self.path} has a capacity of {facts.capacity}, and not of {self.capacity}; "
+                "client.claim_settings changes it"
+            )
+
+    async def __aenter__(self) -> Grant:
+        return await self._entered.enter(self.hold)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        return await self._entered.leave(exc_type, exc, traceback)

@@ -1,0 +1,348 @@
+"""Locks of all kinds against a real member: who holds them, who waits, what becomes of a block that loses its lock."""
+
+import anyio
+import pytest
+
+from coord.client import Client, DeadlineExceeded, Grant, InvalidRequest, NotHeld, StaleToken, Token, connect
+from coord.recipes.lock import Lock
+from coord.recipes.multilock import MultiLock
+from coord.recipes.rwlock import ReadWriteLock
+from coord.recipes.scope import Lost
+from coord.recipes.semaphore import Semaphore
+from coord.testing import Cluster
+from tests.recipes.house import both, clients, run
+
+
+async def until_waiting(client: Client, path: str, number: int) -> None:
+    """Until so many claims wait there: each change of them is a revision."""
+    while (info := await client.claim_info(path)).waiters != number:
+        await client.exists("/", at_least=info.revision + 1)
+
+
+# --- one holder ------------------------------------------------------------------------------------------------------
+
+
+@both
+def test_one_at_a_time_in_the_order_of_asking(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            order: list[int] = []
+            tokens: list[Token] = []
+            inside = 0
+
+            async def contender(number: int) -> None:
+                nonlocal inside
+                async with Lock((a, b)[number % 2], "/l") as grant:
+                    inside += 1
+                    assert inside == 1
+                    order.append(number)
+                    tokens.append(grant.token)
+                    await anyio.sleep(0.002)
+                    inside -= 1
+
+            async with anyio.create_task_group() as tasks:
+                first = await Lock(a, "/l").acquire()
+                for number in range(6):
+                    tasks.start_soon(contender, number)
+                    await until_waiting(b, "/l", number + 1)
+                await first.release()
+            assert order == list(range(6))
+            assert tokens == sorted(set(tokens))
+            assert first.token < tokens[0]
+            assert await a.exists("/l") is None  # nothing is left of it
+
+    run(backend, main)
+
+
+@both
+def test_two_tasks_of_one_client_exclude_each_other(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            lock = Lock(client, "/l")
+            async with lock:
+                assert await lock.try_acquire() is None
+                assert await Lock(client, "/l").try_acquire() is None
+            grant = await lock.try_acquire()
+            assert grant is not None
+            assert grant.held
+            await grant.release()
+            assert not grant.held
+            await grant.release()  # once more is no error
+
+    run(backend, main)
+
+
+@both
+def test_in_time_or_not_at_all(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            async with Lock(a, "/l"):
+                for deadline in (0, 0.05):
+                    with pytest.raises(DeadlineExceeded) as caught:
+                        await Lock(b, "/l").acquire(deadline=deadline)
+                    assert caught.value.outcome == "refused"
+                await until_waiting(a, "/l", 0)  # who gave up does not stand in line
+            async with Lock(b, "/l").hold(deadline=5) as grant:
+                assert grant.held
+
+    run(backend, main)
+
+
+@both
+def test_a_cancelled_waiter_leaves_nothing_behind(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            for turns in range(8):  # wherever the cancellation finds it
+                async with Lock(a, "/l"):
+                    with anyio.CancelScope() as scope:
+                        async with anyio.create_task_group() as tasks:
+                            tasks.start_soon(Lock(b, "/l").acquire)
+                            for _ in range(turns):
+                                await anyio.sleep(0.001 * turns)
+                            scope.cancel()
+                    await until_waiting(a, "/l", 0)
+            async with Lock(a, "/l").hold(deadline=5):
+                assert [each.session for each in (await a.claims()).claims] == [a.session_id]
+
+    run(backend, main)
+
+
+@both
+def test_entering_twice(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            plain, again = Lock(client, "/l"), Lock(client, "/r", reentrant=True)
+            async with plain:
+                with pytest.raises(InvalidRequest, match="reentrant"):
+                    await plain.__aenter__()
+            async with again as outer:
+                async with again as inner:
+                    assert inner is outer
+                assert outer.held
+                assert await again.try_acquire() is None
+            assert not outer.held
+            with pytest.raises(InvalidRequest, match="entered"):
+                await again.__aexit__(None, None, None)
+
+    run(backend, main)
+
+
+# --- losing it -------------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_block_that_loses_its_lock_by_force_is_cancelled(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            grants: list[Grant] = []
+
+            async def forced() -> None:
+                async with Lock(a, "/l") as grant:
+                    grants.append(grant)
+                    await b.release(grant.number, force=True)
+                    await anyio.sleep_forever()
+
+            async def deleted() -> None:
+                async with Lock(a, "/l"):
+                    await b.delete("/l")
+                    await anyio.sleep_forever()
+
+            with pytest.raises(Lost, match="another session"):
+                await forced()
+            with pytest.raises(NotHeld):
+                grants[0].check()
+            with pytest.raises(Lost, match="deleted"):
+                await deleted()
+
+    run(backend, main)
+
+
+@both
+def test_a_block_ends_before_somebody_else_can_hold_its_lock(backend: str, coord_cluster: Cluster) -> None:
+    """Its client is cut off: by its own clock the block is over before the service lets the next one in."""
+
+    async def main() -> None:
+        ended_at = granted_at = 0.0
+        here, elsewhere = coord_cluster.member(1).endpoint, coord_cluster.member(2).endpoint
+        async with (
+            connect(here, session_timeout=0.6, discover=False) as short,
+            connect(elsewhere, discover=False) as b,
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def next_one() -> None:
+                nonlocal granted_at
+                async with Lock(b, "/l"):
+                    granted_at = anyio.current_time()
+
+            async def cut_off() -> None:
+                nonlocal ended_at
+                async with Lock(short, "/l") as grant:
+                    tasks.start_soon(next_one)
+                    await until_waiting(b, "/l", 1)
+                    coord_cluster.cut_off(1, peers=False)
+                    try:
+                        await anyio.sleep_forever()
+                    finally:
+                        ended_at = anyio.current_time()
+                        assert not grant.held
+                        coord_cluster.heal(1)
+
+            with pytest.raises(Lost):
+                await cut_off()
+        assert 0 < ended_at < granted_at
+
+    run(backend, main)
+
+
+@both
+def test_fences(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            await a.create("/data", parents=True)
+            async with Lock(a, "/l") as old:
+                await a.fence("/data", "/l")
+                await a.fenced(old).set("/data", b"by a")
+                await b.fenced(old.token).create("/data/x", b"")  # tokens may be handed on
+                with pytest.raises(StaleToken):
+                    await a.set("/data", b"without")
+            async with Lock(b, "/l") as new:
+                with pytest.raises(StaleToken) as caught:
+                    await a.fenced(old).delete("/data", subtree=True)
+                assert caught.value.details["token"] == new.token.revision
+                await b.fenced(new).delete("/data", subtree=True)
+
+    run(backend, main)
+
+
+# --- many ------------------------------------------------------------------------------------------------------------
+
+
+@both
+def test_readers_share_and_writers_do_not(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            one, other = ReadWriteLock(a, "/l"), ReadWriteLock(b, "/l")
+            seen: list[str] = []
+
+            async def reader(name: str) -> None:
+                async with other.read:
+                    seen.append(name)
+                    if name == "r1":
+                        await anyio.sleep(0.02)
+
+            async def writer() -> None:
+                async with other.write:
+                    seen.append("w")
+
+            async with anyio.create_task_group() as tasks, one.read:
+                async with other.read:
+                    assert await other.write.try_acquire() is None
+                tasks.start_soon(writer)
+                await until_waiting(a, "/l", 1)
+                assert await other.read.try_acquire() is None, "nobody passes a writer that waits"
+                for number in (1, 2):
+                    tasks.start_soon(reader, f"r{number}")
+                    await until_waiting(a, "/l", 1 + number)
+            assert seen[0] == "w"
+            assert sorted(seen) == ["r1", "r2", "w"]
+
+    run(backend, main)
+
+
+@both
+def test_a_semaphores_units(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            mine, theirs = Semaphore(a, "/s", 3), Semaphore(b, "/s", 3)
+            async with mine.hold(2), theirs:
+                assert await mine.try_acquire() is None
+                with pytest.raises(DeadlineExceeded):
+                    await theirs.acquire(deadline=0.05)
+            async with mine.hold(3):
+                with pytest.raises(InvalidRequest, match="capacity of 3"):
+                    await Semaphore(b, "/s", 5).acquire()
+            with pytest.raises(InvalidRequest, match="nobody could"):
+                await mine.acquire(4)
+            await a.claim_settings("/s", capacity=5)
+            async with Semaphore(b, "/s", 5).hold(5):
+                assert await Semaphore(a, "/s", 5).try_acquire() is None
+            async with Lock(a, "/l"):
+                with pytest.raises(InvalidRequest, match="capacity of 1"):
+                    await Semaphore(b, "/l", 5).try_acquire(2)
+
+    run(backend, main)
+
+
+@both
+def test_a_semaphore_made_by_many_at_once(backend: str, member: Cluster) -> None:
+    """And again after somebody has deleted it: never with another capacity."""
+
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            inside = most = 0
+
+            async def user(client: Client) -> None:
+                nonlocal inside, most
+                for _ in range(15):
+                    async with Semaphore(client, "/s", 2):
+                        inside += 1
+                        most = max(most, inside)
+                        await anyio.sleep(0)
+                        inside -= 1
+
+            async with anyio.create_task_group() as tasks:
+                for client in (a, b, a, b):
+                    tasks.start_soon(user, client)
+            assert most == 2
+            await a.delete("/s")
+            async with anyio.create_task_group() as tasks:
+                for client in (a, b, a, b):
+                    tasks.start_soon(user, client)
+            assert most == 2
+
+    run(backend, main)
+
+
+@both
+def test_a_multilock_has_all_or_none(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            async with MultiLock(a, ["/b", "/a", "/b"]) as grants:
+                assert [grant.path for grant in grants] == ["/a", "/b"]
+                assert await MultiLock(b, ["/0", "/b"]).try_acquire() is None
+                with pytest.raises(DeadlineExceeded, match="given back"):
+                    await MultiLock(b, ["/0", "/b"]).acquire(deadline=0.05)
+                assert {each.session for each in (await b.claims()).claims} == {a.session_id}
+                assert (await b.claims("/0")).claims == ()
+
+            async def forced() -> None:
+                async with MultiLock(a, ["/a", "/b"]) as (_, second):
+                    await b.release(second.number, force=True)
+                    await anyio.sleep_forever()
+
+            with pytest.raises(Lost):
+                await forced()
+            assert (await b.claims()).claims == ()
+            with pytest.raises(InvalidRequest):
+                MultiLock(a, [])
+
+    run(backend, main)
+
+
+@both
+def test_multilocks_in_any_order_do_not_wait_for_ever(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+
+            async def user(client: Client, paths: list[str]) -> None:
+                for _ in range(10):
+                    async with MultiLock(client, paths):
+                        await anyio.sleep(0)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(user, a, ["/x", "/y", "/z"])
+                tasks.start_soon(user, b, ["/z", "/x"])
+                tasks.start_soon(user, b, ["/y", "/z"])
+
+    run(backend, main)
