@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from coord.api.results import Stat
 from coord.jepsen_like.history import Record
 from coord.jepsen_like.workloads.workload import Script, Watched
 
@@ -49,6 +50,8 @@ def renamed(value: Any, rename: Rename) -> Any:
     """``value`` with every path in it renamed: of ops, steps, results, records, and lists of them."""
     if isinstance(value, list):
         return [renamed(each, rename) for each in value]
+    if isinstance(value, Stat):
+        return value
     if isinstance(value, tuple):
         if len(value) == 7 and isinstance(value[1], str):  # a change
             return (value[0], rename(value[1]), *value[2:])
