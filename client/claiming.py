@@ -182,7 +182,7 @@ class Claiming(Calls):
             self._withdraw(claim)
             raise
         if claim.over is not None:
-            raise type(claim.over)(claim.over.message, claim.over.details)
+            raise claim.over.anew()
         if not claim.token:
             self._withdraw(claim)
             raise _too_late(f"{claim.path} was not granted before the deadline")

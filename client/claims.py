@@ -115,7 +115,7 @@ class OwnClaims:
             self._watching = self._core.watch("/", WatchScope.CLAIMS, None, NEVER, self)
         error = self._watching.error
         if error is not None:
-            raise type(error)(error.message, error.details)
+            raise error.anew()
         if self._watching.opening.done:
             return True
         self._openers[caller] = None

@@ -301,4 +301,4 @@ class Conversation:
         failure = self.failure
         if failure is None:
             return Disconnected("this client is closed")
-        return type(failure)(failure.message, failure.details)
+        return failure.anew()

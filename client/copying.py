@@ -88,7 +88,7 @@ class Copy:
         """Raise the failure, if there is one."""
         failure = self.failure
         if failure is not None:
-            raise type(failure)(failure.message, failure.details)
+            raise failure.anew()
 
     # --- opening and closing ---
 

@@ -66,7 +66,7 @@ class Grant:
         """Raise :class:`~coord.api.errors.NotHeld` or :class:`~coord.api.errors.SessionEnded` unless it is ``held``."""
         over = self._claim.over
         if over is not None:
-            raise type(over)(over.message, over.details)
+            raise over.anew()
         if self._link.remaining() <= 0:
             raise SessionEnded(
                 f"nothing was heard of the members for the session's timeout: the claim of {self.path} may be over"

@@ -9,7 +9,7 @@ Messages read like help: what was wrong, and what would be right.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 Outcome = Literal["refused", "unknown"]
 Details = Mapping[str, object]
@@ -33,6 +33,10 @@ class CoordError(Exception):
         super().__init__(message)
         self.message = message
         self.details: Details = details or {}
+
+    def anew(self) -> Self:
+        """The same once more: an error that is raised to several gathers a traceback for each."""
+        return type(self)(self.message, self.details)
 
 
 class NotFound(CoordError):
