@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 105370989
 MINUTES ?= 60
 
-.PHONY: run test torture mutants check format setup clean
+.PHONY: run test torture mutants bench check format setup clean
 
 # A three-member cluster on 127.0.0.1:4711-4713, data in ./coord-run; Ctrl-C stops it.
 run: setup
@@ -33,6 +33,11 @@ torture: setup
 # Every seeded bug must be found: some minutes for each that is hard, seconds for most.
 mutants: setup
 	$(BIN)/python -m coord.jepsen_like mutants
+
+# coord beside ZooKeeper and etcd, on this machine: docs/PERFORMANCE.md. ARGS="--rounds 1 --quick" does less; see bench/README.md.
+bench: setup
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@cd bench && ../$(BIN)/python -m race $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

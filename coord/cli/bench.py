@@ -80,13 +80,16 @@ def bench(
         int, typer.Option(min=1, max=4_096, help="Requests in flight on each connection.")
     ] = 64,
     seconds: Annotated[float, typer.Option(min=0.1, max=86_400)] = 5.0,
+    count: Annotated[
+        int, typer.Option(min=0, help="So many requests, however long they take; 0: as the seconds say.")
+    ] = 0,
     value_bytes: Annotated[int, typer.Option(min=0, max=MIB)] = 100,
     read: Annotated[Read, typer.Option(help="How fresh reads must be.")] = Read.LINEARIZABLE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load a cluster and print the rate and the latencies. Writes below /bench, which it leaves there."""
-    plan = Plan(work, connections, in_flight, seconds, value_bytes, read, split_endpoints(endpoints))
+    plan = Plan(work, connections, in_flight, seconds, count, value_bytes, read, split_endpoints(endpoints))
     try:
         result = _run(plan, Console(stderr=True))
     except CoordError as error:
@@ -109,6 +112,7 @@ class Plan:
         connections: int,
         in_flight: int,
         seconds: float,
+        count: int,
         value_bytes: int,
         read: Read,
         endpoints: list[str],
@@ -117,6 +121,7 @@ class Plan:
         self.connections = connections
         self.in_flight = in_flight
         self.seconds = seconds
+        self.count = count
         self.value = random.randbytes(value_bytes)
         self.read = read
         self.endpoints = endpoints
@@ -322,10 +327,14 @@ def _run(plan: Plan, console: Console) -> dict[str, Any]:
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ, connection)
             connection.begin()
-        _drive(selector, min(1.0, plan.seconds / 4))  # warm: what is measured is the steady state
+        if not plan.count:
+            _drive(selector, min(1.0, plan.seconds / 4))  # warm: what is measured is the steady state
         tally.measuring = True
         started = time.perf_counter()
-        _drive_and_show(selector, plan.seconds, tally, console)
+        if plan.count:
+            _drive_to_count(selector, plan.count, tally, console)
+        else:
+            _drive_and_show(selector, plan.seconds, tally, console)
         elapsed = time.perf_counter() - started
     for connection in connections:
         connection.close()
@@ -366,6 +375,13 @@ def _drive_and_show(selector: selectors.BaseSelector, seconds: float, tally: Tal
             _drive(selector, min(left, 0.5))
             rate = (tally.done - done) / (time.perf_counter() - before)
             status.update(f"{rate:,.0f}/s, {max(left, 0):.0f} s to go")
+
+
+def _drive_to_count(selector: selectors.BaseSelector, count: int, tally: Tally, console: Console) -> None:
+    with console.status("measuring") as status:
+        while tally.done < count:
+            _drive(selector, 0.1)
+            status.update(f"{tally.done:,} of {count:,}")
 
 
 def _percentile_ms(latencies: list[float], part: float) -> float | None:

@@ -9,7 +9,7 @@ is bounded for each session (``replies_per_session``): past it the oldest reply 
 counts as confirmed, so that its retry is told ``reply_forgotten`` rather than run twice.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from coord.api.commands import Reply
 from coord.limits import StoreLimits
@@ -96,13 +96,21 @@ def reply_weight(reply: Reply) -> int:
     return weight(result) if type(result) in (list, tuple) else 0
 
 
-def weight(value: object) -> int:
+def weight(value: Any) -> int:
     """About the bytes of a result row on the wire.
 
     Names and numbers count as well as values: a multi may hold thousands of listings, without a single value.
     """
-    if isinstance(value, bytes | str):
+    kind = type(value)
+    if kind is bytes or kind is str:
         return len(value)
-    if isinstance(value, list | tuple):
-        return len(value) + sum([weight(each) for each in value])
-    return 0
+    if kind is not list and kind is not tuple:
+        return 0
+    size = len(value)
+    for each in value:
+        kind = type(each)  # a row is mostly numbers: looked at here, without a call for each
+        if kind is bytes or kind is str:
+            size += len(each)
+        elif kind is list or kind is tuple:
+            size += weight(each)
+    return size

@@ -1,0 +1,40 @@
+"""What is run."""
+
+from race.loads import Work
+
+SHAPES = ((1, 1), (16, 1), (64, 1), (8, 64), (8, 256))
+"""Connections by requests in flight on each."""
+
+REQUESTS = (
+    *(Work("set", connections, in_flight) for connections, in_flight in SHAPES),
+    *(Work("get", connections, in_flight) for connections, in_flight in SHAPES),
+    *(Work("get", connections, in_flight, read="local") for connections, in_flight in ((1, 1), (8, 64))),
+    Work("get", 8, 64, read="at-least"),
+    Work("create", 8, 64),
+    Work("mixed", 8, 64),
+    Work("cas", 8, 64),
+    *(Work("set", 8, 64, value_bytes) for value_bytes in (1_024, 16_384)),
+    *(Work("get", 8, 64, value_bytes) for value_bytes in (1_024, 16_384)),
+)
+
+WATCHES = (
+    Work("watch-one", 500, 20),
+    Work("watch-own", 100, 100),
+)
+"""Ten thousand watches: of one znode (500 sessions with 20 each), and each of a znode of its own (100 sessions)."""
+
+FAILOVER = Work("set", 8, 1, seconds=12.0, failover=True)
+KILL_AFTER_S = 8.0
+"""After the start of the program: the slowest one measures from its fifth second on."""
+
+MILLION = Work("create", 8, 64, count=1_000_000)
+QUICK_MILLION = Work("create", 8, 64, count=20_000)
+
+BEST_RATIOS = {
+    "set 8x64": 3.0,
+    "set 64x1": 1.5,
+    "get (linearizable) 8x64": 1.5,
+    "watch-one 500x20": 2.0,
+    "watch-own 100x100": 2.0,
+}
+"""What coord aims at: its rate over the better peer's. ZooKeeper's read, which may be stale, counts as its read."""
