@@ -93,7 +93,7 @@ class PeerNetwork:
         stream = self._streams.get(peer)
         if stream is None:
             return
-        stream.send(self._encoder.frame(messages))
+        stream.send(*self._encoder.parts(messages))
         if stream.backlog_bytes > OUTBOX_MAX_BYTES:
             self._complain(f"member {peer} does not take what it is sent; dropping the connection")
             stream.end()

@@ -14,6 +14,9 @@ from coord.server.poller import READS, WRITES, Poller
 RECEIVE_BYTES: Final = 64 * 1024
 """At a time. More would be allocated by mmap, and given back, for every small frame."""
 
+PARTS_MAX: Final = 1024
+"""That one call takes (IOV_MAX of Linux)."""
+
 BACKLOG_HIGH_BYTES: Final = 1024 * 1024
 BACKLOG_LOW_BYTES: Final = 256 * 1024
 
@@ -65,26 +68,34 @@ class Stream:
         self._reads = reads
         self._watch()
 
-    def send(self, data: bytes) -> None:
+    def send(self, *parts: bytes) -> None:
         """Send, or keep for later; never waits."""
         if self.over or self._closing:
             return
         sent = 0
         if not self._parts:
             try:
-                sent = self._connection.send(data)
+                sent = self._tried(parts)
             except BlockingIOError:
                 sent = 0
             except OSError:
                 self.end()
                 return
-            if sent == len(data):
-                return
-        self._parts.append(memoryview(data)[sent:])
-        self.backlog_bytes += len(data) - sent
+        for part in parts:
+            if sent >= len(part):
+                sent -= len(part)
+                continue
+            self._parts.append(memoryview(part)[sent:])
+            self.backlog_bytes += len(part) - sent
+            sent = 0
+        if not self._parts:
+            return
         if not self.full and self.backlog_bytes > BACKLOG_HIGH_BYTES:
             self._set_full(True)
         self._watch()
+
+    def _tried(self, parts: tuple[bytes, ...]) -> int:
+        return self._connection.send(parts[0]) if len(parts) == 1 else self._connection.sendmsg(parts[:PARTS_MAX])
 
     def end_when_sent(self) -> None:
         """Read and accept no more; end once everything has left."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import cbor2
 
-MAX_DEPTH = 12
+MAX_DEPTH = 20
 
 
 class DecodeError(ValueError):
@@ -42,6 +42,20 @@ def array_head(count: int) -> bytes:
     if count < 0x10000:
         return b"\x99" + count.to_bytes(2, "big")
     return b"\x9a" + count.to_bytes(4, "big")
+
+
+def bytes_head(length: int) -> bytes:
+    """What stands before the ``length`` bytes of a byte string.
+
+    For large ones: the encoder writes what it is given into a buffer that grows, and copies a megabyte several times.
+    """
+    if length < 24:
+        return bytes((0x40 | length,))
+    if length < 0x100:
+        return bytes((0x58, length))
+    if length < 0x10000:
+        return b"\x59" + length.to_bytes(2, "big")
+    return b"\x5a" + length.to_bytes(4, "big")
 
 
 def loads(data: bytes) -> Any:

@@ -10,16 +10,22 @@ from struct import Struct
 from typing import Any, Final
 
 from coord.api.commands import REQUESTS, Command
-from coord.wire.cbor import DecodeError, array_of, dumps, loads
+from coord.wire.cbor import DecodeError, array_of, bytes_head, dumps, loads
 
 ENTRY_VERSION: Final = 1
 
 _HEAD = Struct(">BBBQBQ")
-_LIST_OF_4, _UINT64 = 0x84, 0x1B
+_LIST_OF_3, _LIST_OF_4, _UINT64 = b"\x83", 0x84, 0x1B
+
+LARGE_BYTES: Final = 16 * 1024
+"""From this size on, bytes are put together around what is there, and not encoded anew."""
 
 
 def encode_command(command: Command) -> bytes:
     """One command; one of requests stands here as ``(REQUESTS, session, body)``."""
+    if command[0] == REQUESTS and len(command[2]) >= LARGE_BYTES:
+        _, session, body = command
+        return b"".join((_LIST_OF_3, dumps(REQUESTS), dumps(session), bytes_head(len(body)), body))
     return dumps(command)
 
 

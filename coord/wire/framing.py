@@ -22,7 +22,12 @@ def encode_frame(frame_type: int, body: object) -> bytes:
 
 def encode_raw_frame(frame_type: int, body: bytes) -> bytes:
     """One frame whose body is CBOR already."""
-    return _HEADER.pack(len(body) + 1, frame_type) + body
+    return frame_head(frame_type, len(body)) + body
+
+
+def frame_head(frame_type: int, body_bytes: int) -> bytes:
+    """What stands before the body."""
+    return _HEADER.pack(body_bytes + 1, frame_type)
 
 
 class FrameBuffer:
@@ -55,7 +60,14 @@ class FrameBuffer:
             end = start + _LENGTH_BYTES + length
             if end > available:
                 break
-            frames.append((buffer[start + _LENGTH_BYTES], bytes(buffer[start + _LENGTH_BYTES + 1 : end])))
+            body = slice(start + _LENGTH_BYTES + 1, end)
+            if buffer is data:
+                frames.append((buffer[start + _LENGTH_BYTES], data[body]))
+            else:
+                with memoryview(
+                    buffer
+                ) as view:  # a slice of a bytearray would be one copy, and bytes() another
+                    frames.append((view[start + _LENGTH_BYTES], bytes(view[body])))
             start = end
         if buffer is pending:
             del pending[:start]

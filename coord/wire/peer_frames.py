@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple, get_type_hints
 
 from coord.raft.messages import MESSAGE_TYPES, Append, Message
 from coord.raft.types import Configuration, Entry, SnapshotMeta
-from coord.wire.cbor import DecodeError, array_of, dumps, loads
-from coord.wire.framing import RawFrame, encode_frame, encode_raw_frame
+from coord.wire.cbor import DecodeError, array_head, bytes_head, dumps, loads
+from coord.wire.entries import LARGE_BYTES
+from coord.wire.framing import RawFrame, encode_frame, frame_head
 
 PEER_VERSION: Final = 1
 
@@ -95,39 +96,67 @@ _NUMBERS: Final = {message_type: number for number, message_type in _TYPES.items
 class MessageEncoder:
     """Encodes messages; what goes to several peers is encoded once."""
 
-    __slots__ = ("_last", "_last_bytes")
+    __slots__ = ("_last", "_last_parts")
 
     def __init__(self) -> None:
         self._last: object = None
-        self._last_bytes = b""
-
-    def encode(self, message: PeerMessage) -> bytes:
-        if message is not self._last:
-            self._last_bytes = dumps([_NUMBERS[type(message)], *message])
-            self._last = message
-        encoded = self._last_bytes
-        if type(message) is not Append:
-            self._last = None  # small and soon gone; only appends are worth holding on to
-        return encoded
+        self._last_parts: list[bytes] = []
 
     def frame(self, messages: list[PeerMessage]) -> bytes:
-        """``messages`` as one frame; as several, one behind the other, where one would grow large.
+        """``messages`` as one frame; as several, one behind the other, where one would grow large."""
+        return b"".join(self.parts(messages))
+
+    def parts(self, messages: list[PeerMessage]) -> list[bytes]:
+        """As :meth:`frame`, in pieces: an entry of a megabyte is not copied for each peer that it goes to.
 
         A window of appends for a follower that lags, or all that a follower has pending for a new leader, is more than
         ``PEER_FRAME_MAX_BYTES``: in one frame it would be refused, and the next attempt likewise.
         """
-        encoded = [self.encode(each) for each in messages]
-        if sum(map(len, encoded)) <= FRAME_BYTES:
-            return encode_raw_frame(PEER_MESSAGES, array_of(encoded))
         frames: list[bytes] = []
-        start, size = 0, 0
-        for position, each in enumerate(encoded):
-            if size and size + len(each) > FRAME_BYTES:
-                frames.append(encode_raw_frame(PEER_MESSAGES, array_of(encoded[start:position])))
-                start, size = position, 0
-            size += len(each)
-        frames.append(encode_raw_frame(PEER_MESSAGES, array_of(encoded[start:])))
-        return b"".join(frames)
+        body: list[bytes] = []
+        count = size = 0
+        for message in messages:
+            parts = self._encode(message)
+            length = sum(map(len, parts))
+            if size and size + length > FRAME_BYTES:
+                frames += _frame(count, size, body)
+                body, count, size = [], 0, 0
+            body += parts
+            count += 1
+            size += length
+        return frames + _frame(count, size, body)
+
+    def _encode(self, message: PeerMessage) -> list[bytes]:
+        if message is self._last:
+            return self._last_parts
+        if type(message) is not Append:
+            return [dumps([_NUMBERS[type(message)], *message])]  # small and soon gone
+        if sum([len(entry.data) for entry in message.entries]) < LARGE_BYTES:
+            parts = [dumps([_NUMBERS[Append], *message])]
+        else:
+            parts = _large_append(message)
+        self._last, self._last_parts = message, parts
+        return parts
+
+
+def _frame(count: int, size: int, body: list[bytes]) -> list[bytes]:
+    head = array_head(count)
+    first = frame_head(PEER_MESSAGES, len(head) + size) + head
+    if size < LARGE_BYTES:
+        return [b"".join((first, *body))]
+    return [first, *body]
+
+
+def _large_append(message: Append) -> list[bytes]:
+    """Around each entry's data, as it is."""
+    *fields, entries = (_NUMBERS[Append], *message)
+    head = array_head(len(fields) + 1) + b"".join(map(dumps, fields)) + array_head(len(entries))
+    parts: list[bytes] = []
+    for entry in entries:
+        *numbers, data = entry
+        parts += (head + array_head(len(entry)) + b"".join(map(dumps, numbers)) + bytes_head(len(data)), data)
+        head = b""
+    return parts
 
 
 def decode_messages(body: bytes) -> list[PeerMessage]:

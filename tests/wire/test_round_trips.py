@@ -11,9 +11,11 @@ from coord.api.errors import CoordError, Gap
 from coord.api.events import ChangeKind
 from coord.api.ops import LOG, READS, SESSIONS, STATUS, WRITES
 from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
+from coord.raft.messages import MESSAGE_TYPES, Append, Heartbeat
+from coord.raft.types import Entry
 from coord.wire import client_frames as frames
 from coord.wire.cbor import DecodeError, array_of, dumps, loads, loads_exactly
-from coord.wire.entries import decode_entry, encode_command, encode_entry
+from coord.wire.entries import LARGE_BYTES, decode_entry, encode_command, encode_entry
 from coord.wire.framing import FrameBuffer, encode_frame
 from coord.wire.op_rows import check_op
 from coord.wire.peer_frames import (
@@ -178,6 +180,30 @@ def test_two_appends_are_not_mistaken_for_each_other(appends: list[Any]) -> None
     encoder = MessageEncoder()
     for order in ([first, first], [second, first], [first, second]):
         assert decode_messages(one(encoder.frame(order))[1]) == order
+
+
+@pytest.mark.parametrize(
+    "sizes", [(LARGE_BYTES,), (1, LARGE_BYTES, 0, 23, 24, 255, 256, 65535, 65536), (LARGE_BYTES - 1, 1)]
+)
+def test_large_entries_travel_as_they_are(sizes: tuple[int, ...]) -> None:
+    """Put together around their data, they are what the encoder would have made; and the data is not copied."""
+    entries = tuple(Entry(100 + at, 7, 0, bytes([at]) * size) for at, size in enumerate(sizes))
+    append = Append(7, 99, 6, 98, entries)
+    parts = MessageEncoder().parts([Heartbeat(7, 98, 7, 1), append])
+    (frame,) = FrameBuffer(1 << 24).feed(b"".join(parts))
+    assert frame[1] == dumps([[_number_of(Heartbeat), 7, 98, 7, 1], [_number_of(Append), *append]])
+    assert decode_messages(frame[1]) == [Heartbeat(7, 98, 7, 1), append]
+    assert all(any(part is entry.data for part in parts) for entry in entries if len(entry.data) > 1)
+
+
+def _number_of(kind: Any) -> int:
+    return next(number for number, each in MESSAGE_TYPES.items() if each is kind)
+
+
+def test_a_large_command_is_what_the_encoder_would_make() -> None:
+    for size in (LARGE_BYTES - 1, LARGE_BYTES, 70_000):
+        command = (REQUESTS, 12345, b"x" * size)
+        assert encode_command(command) == dumps(command)
 
 
 def test_more_than_one_frame_can_hold() -> None:
