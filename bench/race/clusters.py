@@ -49,8 +49,12 @@ class Cluster(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.members = [self._start(number) for number in range(MEMBERS)]
-        for number in range(MEMBERS):
-            self.wait_serving(number)
+        try:
+            for number in range(MEMBERS):
+                self.wait_serving(number)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

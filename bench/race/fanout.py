@@ -32,6 +32,7 @@ from coord.wire.framing import FrameBuffer, encode_raw_frame
 
 TOP = "/fanout"
 SETS_PER_FRAME = 64
+SESSION_MS = 600_000
 WATCHES_AT_ONCE = 1_000
 """Unanswered, on one connection."""
 RECEIVE_BYTES = 256 * 1024
@@ -45,7 +46,7 @@ class Connection:
         self.ids = itertools.count(1)
         self.written = 0
         self._buffer = FrameBuffer(SERVER_FRAME_MAX_BYTES)
-        self.socket.sendall(encode_hello(Hello(NewSession(60_000), "coord fan-out", None)))
+        self.socket.sendall(encode_hello(Hello(NewSession(SESSION_MS), "coord fan-out", None)))
         self.frames()
 
     def fileno(self) -> int:
@@ -85,23 +86,20 @@ def _delivered(frame: ServerFrame) -> int:
     return sum(len(watches) for _, _, changes in frame.groups for _, watches in changes)
 
 
-def _open(connections: list[Connection], paths: list[list[str]], value: bytes) -> None:
-    every = sorted({path for mine in paths for path in mine})
-    for start in range(0, len(every), SETS_PER_FRAME):
-        rows = [
-            Set(path, value, create=True, parents=True).row()
-            for path in every[start : start + SETS_PER_FRAME]
-        ]
-        connections[0].write(rows)
-        connections[0].await_answers(len(rows))
+def make(connection: Connection, paths: list[str], value: bytes) -> None:
+    for start in range(0, len(paths), SETS_PER_FRAME):
+        some = paths[start : start + SETS_PER_FRAME]
+        connection.write([Set(path, value, create=True, parents=True).row() for path in some])
+        connection.await_answers(len(some))
+
+
+def open_watches(connections: list[Connection], paths: list[list[str]]) -> None:
+    """Of each connection, on its paths."""
     for connection, mine in zip(connections, paths, strict=True):
         for start in range(0, len(mine), WATCHES_AT_ONCE):
             some = list(enumerate(mine, 1))[start : start + WATCHES_AT_ONCE]
-            frames = [
-                encode_watch(Watch(next(connection.ids), at, path, WatchScope.ZNODE, None))
-                for at, path in some
-            ]
-            connection.socket.sendall(b"".join(frames))
+            watches = [Watch(next(connection.ids), at, path, WatchScope.ZNODE, None) for at, path in some]
+            connection.socket.sendall(b"".join(map(encode_watch, watches)))
             connection.await_answers(len(some))
 
 
@@ -121,8 +119,9 @@ def main() -> None:
         paths = [[f"{TOP}/0"] * each for _ in connections]
     else:
         paths = [[f"{TOP}/{number * each + at}" for at in range(each)] for number in range(count)]
-    _open(connections, paths, value)
     written = sorted({path for mine in paths for path in mine})
+    make(connections[0], written, value)
+    open_watches(connections, paths)
     latencies: list[float] = []
     weights: list[int] = []
     began = time.perf_counter()
