@@ -59,11 +59,15 @@ from coord.api.ops import (
     Delete,
     Fence,
     Get,
+    HoldBack,
     Kind,
+    Lane,
     List,
+    Multi,
     Operator,
     Release,
     Set,
+    SetLanes,
     Target,
 )
 from coord.api.ops import Exists as ExistsOp
@@ -77,10 +81,12 @@ from coord.api.results import (
     MultiResult,
     Page,
     Released,
+    Rotated,
     Stat,
     Written,
     Znode,
 )
+from coord.api.signed import SignedToken
 from coord.api.tokens import Token
 from coord.client import when
 from coord.client.builder import Branch, Conditions
@@ -88,10 +94,10 @@ from coord.client.cache import Cache, Changes
 from coord.client.client import Client
 from coord.client.connecting import Connecting, connect
 from coord.client.core import State
+from coord.client.core.mirror import Cached
+from coord.client.core.overlay import Seen
+from coord.client.core.results import LogEntry, LogPage, SessionInfo, SessionPage
 from coord.client.grant import Grant
-from coord.client.mirror import Cached
-from coord.client.overlay import Seen
-from coord.client.results import LogEntry, LogPage, SessionInfo, SessionPage
 from coord.client.transaction import Transaction
 from coord.client.watch import Watch
 
@@ -102,6 +108,7 @@ __all__ = [
     "Watch",
     "Grant",
     "Token",
+    "SignedToken",
     "Cache",
     "Cached",
     "Changes",
@@ -120,11 +127,15 @@ __all__ = [
     "ExistsOp",
     "Fence",
     "Get",
+    "HoldBack",
     "Kind",
+    "Lane",
     "List",
+    "Multi",
     "Operator",
     "Release",
     "Set",
+    "SetLanes",
     "Target",
     # results
     "Child",
@@ -138,6 +149,7 @@ __all__ = [
     "MultiResult",
     "Page",
     "Released",
+    "Rotated",
     "SessionInfo",
     "SessionPage",
     "Stat",

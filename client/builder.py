@@ -4,9 +4,23 @@ from collections.abc import Awaitable, Iterable
 from typing import Protocol, Self
 
 from coord.api.errors import InvalidRequest
-from coord.api.ops import Compare, Delete, Exists, Get, Kind, List, Set, TreeOp
+from coord.api.ops import (
+    BranchOp,
+    Compare,
+    Delete,
+    Exists,
+    Get,
+    HoldBack,
+    Kind,
+    Lane,
+    List,
+    Multi,
+    Release,
+    Set,
+    SetLanes,
+)
 from coord.api.results import MultiResult
-from coord.client.arguments import PAGE, create_op
+from coord.client.core.arguments import PAGE, create_op, hold_back_ms, lanes_of
 
 
 class Send(Protocol):
@@ -15,8 +29,8 @@ class Send(Protocol):
     def __call__(
         self,
         compare: Iterable[Compare],
-        then: Iterable[TreeOp],
-        otherwise: Iterable[TreeOp],
+        then: Iterable[BranchOp],
+        otherwise: Iterable[BranchOp],
         *,
         deadline: float | None,
     ) -> Awaitable[MultiResult]: ...
@@ -33,8 +47,12 @@ class Conditions:
                 )
         self._send = send
         self._compare = list(compare)
-        self._then: list[TreeOp] = []
-        self._otherwise: list[TreeOp] = []
+        self._then: list[BranchOp] = []
+        self._otherwise: list[BranchOp] = []
+
+    def op(self) -> Multi:
+        """What was written down so far, as an op: for a branch of another multi, or for ``client.multi``."""
+        return Multi(tuple(self._compare), tuple(self._then), tuple(self._otherwise))
 
     @property
     def then(self) -> "Branch":
@@ -59,7 +77,7 @@ class Branch:
     in a loop. The ops take what the client's methods of the same names take.
     """
 
-    def __init__(self, conditions: Conditions, ops: list[TreeOp]) -> None:
+    def __init__(self, conditions: Conditions, ops: list[BranchOp]) -> None:
         self._conditions = conditions
         self._ops = ops
 
@@ -76,6 +94,20 @@ class Branch:
     async def commit(self, *, deadline: float | None = None) -> MultiResult:
         """Send both branches; see :meth:`Conditions.commit`."""
         return await self._conditions.commit(deadline=deadline)
+
+    def op(self) -> Multi:
+        """Both branches as an op; see :meth:`Conditions.op`."""
+        return self._conditions.op()
+
+    def multi(self, inner: "Conditions | Branch | Multi") -> Self:
+        """A multi within this one, 4 deep at most: ``.then.multi(client.when(…).then.set(…))``. Its comparisons are
+        looked at in its turn, when what stands before it is done. An op of it that is refused refuses the whole.
+        """
+        if isinstance(inner, Conditions | Branch):
+            return self._add(inner.op())
+        if not isinstance(inner, Multi):
+            raise InvalidRequest(f"{inner!r:.60} is not a multi: write client.when(…).then.set(…)")
+        return self._add(inner)
 
     # --- writes ---
 
@@ -105,9 +137,26 @@ class Branch:
         return self._add(Set(path, value, version, revision, bool(create), bool(parents)))
 
     def delete(
-        self, path: str, *, version: int | None = None, revision: int | None = None, subtree: bool = False
+        self,
+        path: str,
+        *,
+        version: int | None = None,
+        revision: int | None = None,
+        subtree: bool = False,
+        missing_ok: bool = False,
     ) -> Self:
-        return self._add(Delete(path, version, revision, bool(subtree)))
+        return self._add(Delete(path, version, revision, bool(subtree), bool(missing_ok)))
+
+    # --- claims ---
+
+    def release(self, number: int, *, force: bool = False) -> Self:
+        return self._add(Release(number, 0, bool(force)))
+
+    def hold_back(self, path: str, delay: float | None) -> Self:
+        return self._add(HoldBack(path, hold_back_ms(delay)))
+
+    def lanes(self, path: str, lanes: Iterable[Lane]) -> Self:
+        return self._add(SetLanes(path, lanes_of(lanes)))
 
     # --- reads ---
 
@@ -128,6 +177,6 @@ class Branch:
     ) -> Self:
         return self._add(List(path, bool(values), bool(stats), limit, after))
 
-    def _add(self, op: TreeOp) -> Self:
+    def _add(self, op: BranchOp) -> Self:
         self._ops.append(op)
         return self

@@ -11,16 +11,17 @@ from coord.api.errors import CoordError, DeadlineExceeded, Disconnected, Invalid
 from coord.api.ops import Exists
 from coord.api.paths import is_below, shown
 from coord.client.copying import Copy
+from coord.client.core.mirror import ZNODES_MAX, Cached
+from coord.client.core.namespace import Namespace, check_text
+from coord.client.core.request import NEVER
+from coord.client.kept import CACHE, KeptHere
 from coord.client.link import Link
-from coord.client.mirror import ZNODES_MAX, Cached
-from coord.client.namespace import Namespace, check_text
-from coord.client.request import NEVER
 from coord.wire.op_rows import INT_MAX, check_int
 
 T = TypeVar("T")
 
 
-class Cache:
+class Cache(KeptHere):
     """A copy of a znode and everything below it: ``async with client.cache("/cfg") as cache: cache.get("/cfg/a")``
 
     Once the block is entered the copy is whole, and shows everything that was acknowledged before. From then on it
@@ -36,6 +37,8 @@ class Cache:
     the old copy, which is there until the new one is whole. Waiting for something raises :attr:`failure`, once
     there is one.
     """
+
+    _instead = CACHE
 
     def __init__(
         self,
@@ -64,7 +67,10 @@ class Cache:
 
         Raises :class:`~coord.api.errors.InvalidRequest` (refused) for a path that is not at or below the cache's.
         """
-        found = self._copy.tree.entries.get(path)
+        try:
+            found = self._copy.tree.entries.get(path)
+        except TypeError:
+            found = None  # of no text; that is said below
         if found is None:
             self._check_path(path)
         return found
@@ -74,12 +80,12 @@ class Cache:
         :meth:`get`.
         """
         tree = self._copy.tree
-        if path not in tree.entries:
+        if path not in self:
             self._check_path(path)
         return tree.children(path)
 
     def __contains__(self, path: object) -> bool:
-        return path in self._copy.tree.entries
+        return isinstance(path, str) and path in self._copy.tree.entries
 
     def __len__(self) -> int:
         return len(self._copy.tree.entries)
@@ -141,7 +147,9 @@ class Cache:
                 except Unavailable:
                     continue  # there is no such revision yet, and members wait for one only so long
             return self.revision
-        raise _late(f"the cache is at revision {self.revision}, not at {revision} yet")
+        raise DeadlineExceeded(
+            f"the cache is at revision {self.revision}, not at {revision} yet", outcome="refused"
+        )
 
     async def changed(self, since: int = -1, *, deadline: float | None = NEVER) -> int:
         """Wait until something in it has changed after ``since``; returns the revision of the last change.
@@ -149,6 +157,7 @@ class Cache:
         What was returned is the next ``since``. Changes in quick succession may be told as one. Without
         ``since`` it returns at once. Raises as :meth:`wait_revision`.
         """
+        check_int(since, -1, INT_MAX, "a revision (or -1: before all)")
         await self.wait_for(lambda: self._copy.changed_revision > since, deadline=deadline)
         return self._copy.changed_revision
 
@@ -165,6 +174,8 @@ class Cache:
         ``await cache.wait_for(lambda: "/cfg/ready" in cache)``. It is called now, and after each change. Raises
         as :meth:`wait_revision`.
         """
+        if not callable(condition):
+            raise InvalidRequest(f"wait_for takes a function that looks at the cache, not {condition!r:.40}")
         seconds = self._deadline if deadline is None else deadline
         self._link.deadline(seconds)
         with anyio.move_on_after(seconds):
@@ -173,7 +184,7 @@ class Cache:
                 self._copy.check()
                 await self._copy.bell.wait()
             return found
-        raise _late("what was waited for has not come to the cache in time")
+        raise DeadlineExceeded("what was waited for has not come to the cache in time", outcome="refused")
 
     # --- opening and closing ---
 
@@ -219,9 +230,3 @@ class Changes:
                 raise
             raise StopAsyncIteration from None
         return self._since
-
-
-def _late(message: str) -> DeadlineExceeded:
-    error = DeadlineExceeded(message)
-    error.outcome = "refused"  # nothing was to happen
-    return error

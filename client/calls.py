@@ -9,14 +9,14 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 from coord.api.commands import Reply
 from coord.api.errors import CoordError, NotFound, ProtocolError
 from coord.api.ops import CREATE, DELETE, FENCE, FENCED_WRITE, MULTI, SET, Get, List, ReadMode, Row
-from coord.api.results import Page, Result, Znode
+from coord.api.results import Page, Result, Znode, result_from_row
 from coord.api.tokens import Token
-from coord.client.arguments import freshness
-from coord.client.causality import Floor
 from coord.client.core import Core
+from coord.client.core.arguments import freshness
+from coord.client.core.causality import Floor
+from coord.client.core.namespace import Namespace
+from coord.client.core.request import Request
 from coord.client.link import Link
-from coord.client.namespace import Namespace
-from coord.client.request import Request
 
 T = TypeVar("T")
 
@@ -113,7 +113,10 @@ class Calls:
 
     def _result(self, request: Request) -> Result:
         if self._space is None:
-            return typed(Request.result, request)
+            reply = request.reply
+            if reply is None or request.error is not None:
+                return typed(Request.result, request)
+            return typed(result_from_row, request.op, reply[4], reply[2])
         try:
             return typed(self._space.result, typed(Request.result, request))
         except CoordError as error:

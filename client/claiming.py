@@ -1,18 +1,32 @@
 """Claims and fences, as a client is asked for them. A part of :class:`coord.client.client.Client`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import anyio
 
 from coord.api.errors import CoordError, DeadlineExceeded
-from coord.api.ops import Claim, ClaimFirst, ClaimInfo, ClaimSettings, Fence, Get, Release, Row, WatchScope
+from coord.api.ops import (
+    Claim,
+    ClaimFirst,
+    ClaimInfo,
+    ClaimSettings,
+    Fence,
+    Get,
+    HoldBack,
+    Lane,
+    Release,
+    RotateTokenKeys,
+    Row,
+    SetLanes,
+    WatchScope,
+)
 from coord.api.ops import Claims as ListClaims
-from coord.api.results import ClaimFacts, ClaimPage, Released
+from coord.api.results import ClaimFacts, ClaimPage, Released, Rotated
 from coord.api.tokens import Token
-from coord.client.arguments import PAGE, milliseconds
 from coord.client.calls import Calls, typed
-from coord.client.claims import OwnClaim
+from coord.client.core.arguments import PAGE, hold_back_ms, lanes_of, milliseconds
+from coord.client.core.claims import OwnClaim
 from coord.client.grant import Grant
 from coord.client.waiting import Waiter
 
@@ -38,14 +52,16 @@ class Claiming(Calls):
         missing above it, if it is not there; it goes again once nobody claims it.
 
         Raises :class:`~coord.api.errors.Claimed` (refused) with ``wait=False`` when it can't be had at once, and
-        :class:`~coord.api.errors.DeadlineExceeded` (refused) when it was not granted in time: if it is granted all the
-        same it is given back at once. *Cancellation* likewise.
+        :class:`~coord.api.errors.DeadlineExceeded` when it was not granted in time: ``refused`` when it was known to
+        wait, or was not sent yet; ``unknown`` when no member had answered. If it is granted all the same, as that was
+        already on its way, it is given back at once: others may see it held for a moment, and this client never has
+        it. *Cancellation* likewise.
         """
         op = Claim(path, bool(wait), bool(shared), units, label, bool(create), bool(create)).row()
         ends_at, answer, revision = await self._ask(op, deadline)
-        number, token, _, incarnation = answer
+        number, token, _, incarnation, lost = answer
         whole = path if self._space is None else self._space.outside(path)
-        claim = self._link.claims.known(number, whole, token, revision)
+        claim = self._link.claims.known(number, whole, token, revision, lost)
         await self._granted(claim, ends_at)
         return self._grant(claim, incarnation)
 
@@ -59,7 +75,8 @@ class Claiming(Calls):
         label: bytes = b"",
         deadline: float | None = None,
     ) -> list[Grant]:
-        """Claim up to ``count`` children that nobody claims, in the order of their names, in one request.
+        """Claim up to ``count`` children that nobody claims, in the order of their names, in one request. Those that
+        are held back are passed over, and those whose lanes have no room.
 
         With ``wait`` and no such child: wait for one, first come, first served; else the list may be empty.
         ``values`` reads their values with them (``Grant.value``). Raises as :meth:`claim` does.
@@ -71,16 +88,20 @@ class Claiming(Calls):
         if not waiting:
             return [
                 self._grant(
-                    known(number, f"{above.rstrip('/')}/{name}", revision, revision), incarnation, value
+                    known(number, f"{above.rstrip('/')}/{name}", revision, revision, lost), incarnation, value
                 )
-                for number, name, value in found
+                for number, name, value, lost in found
             ]
         claim = known(waiting, above, 0, revision)
         await self._granted(claim, ends_at)
         grant = self._grant(claim, incarnation)
         if values:
             try:
-                row = await self._read_row(Get(grant.path).row(), None, False, self._link.left(ends_at))
+                # As it was when it was granted, or later: the member that has told of that has got so far. A round
+                # among the members would cost each task that is waited for a millisecond.
+                row = await self._read_row(
+                    Get(grant.path).row(), claim.token, False, self._link.left(ends_at)
+                )
             except BaseException:
                 self._withdraw(claim)
                 raise
@@ -102,6 +123,22 @@ class Claiming(Calls):
         """
         delay_ms = 0 if lock_delay == 0 else max(milliseconds(lock_delay, "a lock_delay"), 1)
         await self._write(ClaimSettings(path, capacity, delay_ms).row(), deadline)
+
+    async def hold_back(self, path: str, delay: float | None, *, deadline: float | None = None) -> None:
+        """Grant no claim of ``path`` for ``delay`` seconds of cluster time, which stands still while the cluster has no
+        leader; ``None``: until it is said otherwise; 0: the holding back is over. Who holds it goes on, and who waits,
+        waits. At a parent it holds back :meth:`claim_first` there, too: a queue that is paused. It goes with the
+        znode, which must exist, and says nothing about how long that lives.
+        """
+        await self._write(HoldBack(path, hold_back_ms(delay)).row(), deadline)
+
+    async def lanes(self, path: str, lanes: Iterable[Lane], *, deadline: float | None = None) -> None:
+        """Limits that ``path`` shares with all znodes which have a lane of the same name, wherever in the cluster: a
+        claim is granted only while each has room (see :class:`~coord.api.ops.Lane`). At most 4; none takes them away.
+        They go with the znode, which must exist. Where some share much and others little, name the widest shared one
+        first: that decides only what it costs.
+        """
+        await self._write(SetLanes(path, lanes_of(lanes)).row(), deadline)
 
     async def fence(self, path: str, claim: str | None, *, deadline: float | None = None) -> None:
         """From now on only who presents the current token of the claim at ``claim`` writes at ``path`` and below
@@ -132,8 +169,17 @@ class Claiming(Calls):
     async def claim_info(
         self, path: str, *, at_least: int | None = None, local: bool = False, deadline: float | None = None
     ) -> ClaimFacts:
-        """What holds for claims at ``path``: capacity, lock delay, how many hold and wait, and the fences."""
+        """What holds for claims at ``path``: capacity, lock delay, how many hold and wait, how many were lost, whether
+        it is held back, lanes, fences; and how many of its children are free, held, held back, blocked.
+        """
         return cast(ClaimFacts, await self._read(ClaimInfo(path).row(), at_least, local, deadline))
+
+    async def rotate_token_keys(self, *, revoke: str | None = None, deadline: float | None = None) -> Rotated:
+        """Have every member make a new key for signing tokens; it is used a minute after it has come into the tree
+        (``/coord/token-keys``). Former keys stay there until no token that they signed can be believed any more.
+        ``revoke``: the name of a key that goes at once, and whose tokens are refused by whoever has heard of it.
+        """
+        return cast(Rotated, await self._write(RotateTokenKeys(revoke).row(), deadline))
 
     # --- inside ---
 
@@ -148,7 +194,9 @@ class Claiming(Calls):
         while not claims.begin(waiter):
             link.settle()
             if not await self._rung(waiter, ends_at):
-                raise _too_late("the deadline passed before the members told of claims")
+                raise DeadlineExceeded(
+                    "the deadline passed before the members told of claims", outcome="refused"
+                )
             waiter = link.waiter()
         waiter = link.waiter()
         asked = claims.ask(op, waiter)
@@ -165,7 +213,11 @@ class Claiming(Calls):
             self._forsake(asked.forsake)
             raise
         self._forsake(asked.forsake)
-        raise _too_late("the deadline passed before a member had answered; what comes of it is given back")
+        # One that was sent may be granted, for as long as its giving back is on its way: others could see it held.
+        raise DeadlineExceeded(
+            "the deadline passed before a member had answered; if it is granted it is given back at once",
+            outcome="unknown" if request is not None and request.sendings else "refused",
+        )
 
     async def _granted(self, claim: OwnClaim, ends_at: float) -> None:
         """Wait until it is. Whoever leaves without it leaves nothing behind."""
@@ -185,7 +237,10 @@ class Claiming(Calls):
             raise claim.over.anew()
         if not claim.token:
             self._withdraw(claim)
-            raise _too_late(f"{claim.path} was not granted before the deadline")
+            raise DeadlineExceeded(
+                f"{claim.path} was not granted before the deadline, and is not waited for any more",
+                outcome="refused",
+            )
 
     async def _rung(self, waiter: Waiter, ends_at: float) -> bool:
         """Wait for ``waiter``. False: not in time."""
@@ -208,9 +263,3 @@ class Claiming(Calls):
         return typed(
             Grant, self._link, self._link.claims, claim, Token(incarnation, claim.token), self._space, value
         )
-
-
-def _too_late(message: str) -> DeadlineExceeded:
-    error = DeadlineExceeded(message)
-    error.outcome = "refused"
-    return error

@@ -23,15 +23,15 @@ from coord.api.ops import (
 from coord.api.paths import ROOT
 from coord.api.results import Created, Deleted, MultiResult, Page, Stat, Written, Znode
 from coord.api.tokens import Token
-from coord.client.arguments import PAGE, create_op
 from coord.client.builder import Conditions
 from coord.client.cache import Cache
 from coord.client.calls import typed
 from coord.client.claiming import Claiming
+from coord.client.core.arguments import PAGE, create_op
+from coord.client.core.mirror import ZNODES_MAX
+from coord.client.core.namespace import below
+from coord.client.core.results import LogPage, SessionPage, log_page, session_page
 from coord.client.grant import Grant
-from coord.client.mirror import ZNODES_MAX
-from coord.client.namespace import below
-from coord.client.results import LogPage, SessionPage, log_page, session_page
 from coord.client.standing import Standing
 from coord.client.transaction import Transaction, transact
 from coord.client.watch import OnGap, Scope, Watch
@@ -148,10 +148,14 @@ class Client(Claiming, Standing):
         version: int | None = None,
         revision: int | None = None,
         subtree: bool = False,
+        missing_ok: bool = False,
         deadline: float | None = None,
     ) -> Deleted:
-        """Delete a znode, or with ``subtree`` everything below it too, under the same conditions as :meth:`set`."""
-        op = Delete(path, version, revision, bool(subtree))
+        """Delete a znode, or with ``subtree`` everything below it too, under the same conditions as :meth:`set`.
+
+        With ``missing_ok`` one that is not there is no error, whatever the conditions: ``Deleted.count`` is 0 then.
+        """
+        op = Delete(path, version, revision, bool(subtree), bool(missing_ok))
         return cast(Deleted, await self._write(op.row(), deadline))
 
     async def multi(
@@ -164,7 +168,8 @@ class Client(Claiming, Standing):
     ) -> MultiResult:
         """If all of ``compare`` holds do ``then``, else ``otherwise``: all ops of the branch or none, at one revision.
 
-        An op that is refused refuses the whole, with its error; ``details["position"]`` says which.
+        An op that is refused refuses the whole, with its error; ``details["position"]`` says which. A branch may hold a
+        :class:`~coord.api.ops.Multi` in its turn: its comparisons see what was done before it.
         """
         try:
             row = Multi(tuple(compare), tuple(then), tuple(otherwise)).row()

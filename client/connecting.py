@@ -12,16 +12,17 @@ import anyio
 import anyio.abc
 
 from coord.api.errors import InvalidRequest, Unavailable
-from coord.client.address import parse_address
-from coord.client.arguments import milliseconds
-from coord.client.causality import AT_LEAST_VARIABLE, Floor, parse_revision
 from coord.client.client import Client
 from coord.client.core import Core, State
-from coord.client.endpoints import DEFAULT_ENDPOINTS, ENDPOINTS_VARIABLE, Route
+from coord.client.core.address import parse_address
+from coord.client.core.arguments import milliseconds
+from coord.client.core.causality import AT_LEAST_VARIABLE, Floor, parse_revision
+from coord.client.core.endpoints import DEFAULT_ENDPOINTS, ENDPOINTS_VARIABLE, Route
+from coord.client.core.namespace import Namespace, below
+from coord.client.core.settings import CoreSettings
+from coord.client.dialling import Dial, dial_tcp
 from coord.client.holding import Hold, caller
 from coord.client.link import Link
-from coord.client.namespace import Namespace, below
-from coord.client.settings import CoreSettings
 
 CLOSE_SECONDS: Final = 1.0
 """For the end of the session to be confirmed, when the block is left. Beyond: it ends by its timeout."""
@@ -75,12 +76,12 @@ def connect(
     floor.see(parse_revision(os.environ.get(AT_LEAST_VARIABLE) or 0, f"${AT_LEAST_VARIABLE}"))
     floor.see(0 if at_least is None else at_least)
     settings = CoreSettings(
-        name=_checked_name(address.name or f"{socket.gethostname()[:100]}/{os.getpid()}"),
-        session=bool(address.session),
+        name=_checked_name(address.name) or f"{socket.gethostname()[:100]}/{os.getpid()}",
+        session=_yes_or_no(address.session, "session"),
         session_timeout_ms=max(milliseconds(address.session_timeout, "a session_timeout"), 1),
     )
     # The dice only spread clients over members and over time; nothing is decided by them.
-    route = Route(address.endpoints, Random(), bool(address.discover))
+    route = Route(address.endpoints, Random(), _yes_or_no(address.discover, "discover"))
     space = below(None, address.namespace)
     return Connecting(settings, route, _checked_deadline(address.deadline), space, floor, caller())
 
@@ -103,6 +104,8 @@ class Connecting:
         self._space = space
         self._floor = floor
         self._made_at = made_at
+        self.dial: Dial = dial_tcp
+        """How members are reached. ``coord.testing`` puts another way in its place."""
         self._tasks: anyio.abc.TaskGroup | None = None
         self._link: Link | None = None
         self._hold: Hold | None = None
@@ -110,7 +113,7 @@ class Connecting:
     async def __aenter__(self) -> Client:
         if self._link is not None:
             raise InvalidRequest("a client is entered once; make another one with connect")
-        link = self._link = Link(Core(self._settings), self._route)
+        link = self._link = Link(Core(self._settings), self._route, self.dial)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:
@@ -150,7 +153,7 @@ class Connecting:
     async def _end_session(self, link: Link) -> None:
         core = link.core
         if core.session and core.state is State.ATTACHED:
-            await link.finished(core.end_session(context=link.waiter()))
+            await link.finished(core.end_session(context=link.waiter(), close=True))
 
     async def _stop(self) -> None:
         """Close the core and end the tasks. The group is left without the block's exception, which goes its own way:
@@ -162,7 +165,16 @@ class Connecting:
         await self._tasks.__aexit__(None, None, None)
 
 
-def _checked_name(name: str) -> str:
+def _yes_or_no(value: bool, what: str) -> bool:
+    # Not by truth: the text "false" is true.
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{what} is True or False, not {value!r:.40}")
+    return value
+
+
+def _checked_name(name: str | None) -> str:
+    if name is None:
+        return ""
     if not isinstance(name, str) or len(name) > NAME_MAX or not name.isprintable():
         raise InvalidRequest(f"a client's name is printable text of at most {NAME_MAX} characters")
     return name

@@ -7,11 +7,12 @@ import anyio
 from coord.api.errors import CoordError, Disconnected, Gap, LimitExceeded, Overloaded
 from coord.api.ops import WatchScope
 from coord.client import clock
+from coord.client.core.conversation import CLOSED
+from coord.client.core.namespace import Namespace
+from coord.client.core.request import NEVER
+from coord.client.core.tree import Tree
 from coord.client.feed import Feed
 from coord.client.link import Bell, Link
-from coord.client.namespace import Namespace
-from coord.client.request import NEVER
-from coord.client.tree import Tree
 
 OVERLOADED_SECONDS: Final = 0.1
 """Between two tries to read anew what the client's own queue has no room for."""
@@ -101,7 +102,7 @@ class Copy:
 
     def close(self) -> None:
         """It stays as it is."""
-        self._fail(Disconnected("this cache is closed"))
+        self._fail(Disconnected("this cache is closed", outcome="refused"))
         self._scope.cancel()
         if self.feed is not None:
             self.feed.close()
@@ -122,7 +123,7 @@ class Copy:
                 self._fail(error)
             finally:
                 # Or all that the client did was cancelled, while there was no watch to be told of its end.
-                self._fail(self._link.core.failure or Disconnected("this client is closed"))
+                self._fail(self._link.core.failure or Disconnected(CLOSED, outcome="refused"))
         if self.feed is not None:
             self.feed.close()
 

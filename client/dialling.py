@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import anyio.abc
 
-from coord.client.endpoints import Endpoint
+from coord.client.core.endpoints import Endpoint
 
 FAILURES: Final = (OSError, UnicodeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What reaching for a member, or talking with it, can raise besides the end of its stream."""

@@ -8,12 +8,12 @@ from coord.api.events import Event
 from coord.api.ops import ReadMode
 from coord.api.results import Result
 from coord.client.calls import typed
+from coord.client.core.listing import Question
+from coord.client.core.mirror import Mirror
+from coord.client.core.namespace import Namespace
+from coord.client.core.request import Request
+from coord.client.core.watching import Watching
 from coord.client.link import Bell, Link
-from coord.client.listing import Question
-from coord.client.mirror import Mirror
-from coord.client.namespace import Namespace
-from coord.client.request import Request
-from coord.client.watching import Watching
 
 QUESTIONS_MAX: Final = 64
 """Pages that are asked for at a time. Each is at most ``list_page_bytes`` of a member, plus its names."""
@@ -65,7 +65,7 @@ class Feed:
             while not opening.done:
                 await self._bell.wait()
             if opening.error is None and opening.reply is None:
-                raise Disconnected("this watch was closed while it was opened")
+                raise Disconnected("this watch was closed while it was opened", outcome="refused")
             opening.row()
         except BaseException:
             self.close()

@@ -6,14 +6,18 @@ from typing import Self
 import anyio
 
 from coord.api.errors import CoordError, NotHeld, SessionEnded
+from coord.api.signed import SignedToken
 from coord.api.tokens import Token
-from coord.client.claims import OwnClaim, OwnClaims
+from coord.client.calls import typed
+from coord.client.core.arguments import milliseconds
+from coord.client.core.claims import OwnClaim, OwnClaims
+from coord.client.core.namespace import Namespace
+from coord.client.core.request import NEVER
+from coord.client.kept import GRANT, KeptHere
 from coord.client.link import Link
-from coord.client.namespace import Namespace
-from coord.client.request import NEVER
 
 
-class Grant:
+class Grant(KeptHere):
     """A claim that is held: ``async with await client.claim("/locks/a") as grant: …``, or :meth:`release` it.
 
     It is certain while ``held``: the service grants it to nobody else before this client knows, by its own clock,
@@ -21,6 +25,8 @@ class Grant:
     may be stopped between the look and the step) hands ``token`` to the resource, which refuses lower ones; the
     service itself does so below a fence (``client.fence``, ``client.fenced``).
     """
+
+    _instead = GRANT
 
     def __init__(
         self,
@@ -51,9 +57,21 @@ class Grant:
         return self._claim.number
 
     @property
+    def lost_before(self) -> int:
+        """How many claims of the znode were lost before, since it was created: their session ended or expired while
+        they were held, or somebody else released them by force. (Those that were released are not among them.)
+        """
+        return self._claim.lost
+
+    @property
     def held(self) -> bool:
         """Whether it is certain that nobody else is granted it now. Any thread may ask."""
         return self._claim.over is None and self._link.remaining() > 0
+
+    @property
+    def over(self) -> CoordError | None:
+        """Why it is over, once that was heard; ``None`` before. Any thread may ask."""
+        return self._claim.over
 
     def remaining(self) -> float:
         """Seconds for which it is certain, whatever happens to the connection; 0: it may be over, or is.
@@ -92,6 +110,35 @@ class Grant:
         no error. Raises as any write does.
         """
         await self._give_up(0, deadline)
+
+    async def sign(self, *, ttl: float | None = None, deadline: float = NEVER) -> SignedToken:
+        """The token with the service's signature, as a text that can be verified without asking the service: it is of
+        this path, and of this session. ``ttl``: for how many seconds from now, by wall clocks, at most 900; ``None``:
+        the session's timeout, or those, if it is longer.
+
+        A signature says where a token is from, not that it is the latest: the resource still refuses tokens below the
+        greatest that it has seen. Its path is the one in the whole tree, also in a namespace. Each call asks anew: it
+        was held at some moment during the call. Raises :class:`~coord.api.errors.NotHeld` (refused) when it is not.
+        """
+        self.check()
+        ttl_ms = 0 if ttl is None else max(milliseconds(ttl, "a ttl"), 1)
+        waiter = self._link.waiter()
+        request = self._claims.sign(self.number, ttl_ms, waiter, self._link.deadline(deadline))
+        await self._link.finished(request)
+        return typed(SignedToken.parse, request.row()[4])
+
+    def release_nowait(self) -> None:
+        """Give it up, and do not wait for the answer: for code that must not wait. It is sent, and applied, in any
+        case while the session lives. One that is over already is no error.
+        """
+        if self._claim.over is not None:
+            return
+        self._link.check_home()
+        try:
+            self._claims.release(self._claim.number)
+        except CoordError:
+            return  # the session is over, and its claims with it
+        self._link.settle()
 
     async def hand_over(self, to: int, *, deadline: float = NEVER) -> None:
         """Give it up in favour of a claim that waits for it, by its number, in one step and out of order.

@@ -19,13 +19,14 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from coord.api.errors import CoordError, Disconnected, InvalidRequest
 from coord.client import clock
-from coord.client.claims import OwnClaims
 from coord.client.core import OVER, Core, State
+from coord.client.core.claims import OwnClaims
+from coord.client.core.conversation import CLOSED
+from coord.client.core.endpoints import Route
+from coord.client.core.request import NEVER, Request
 from coord.client.dialling import Dial, Resolve, dial_tcp, resolve_name
-from coord.client.endpoints import Route
 from coord.client.forks import FORKED, own
 from coord.client.listeners import Listeners
-from coord.client.request import NEVER, Request
 from coord.client.streams import Streams
 from coord.client.waiting import Waiter, here
 
@@ -243,7 +244,7 @@ class Link(Streams):
         """Wait until the client is over; returns why."""
         while self.core.state not in OVER:
             await self._state_changed.wait()
-        return self.core.failure or Disconnected("this client is closed")
+        return self.core.failure or Disconnected(CLOSED, outcome="refused")
 
     def _entered(self, state: State) -> None:
         if state is State.ATTACHED:

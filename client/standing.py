@@ -3,22 +3,20 @@
 """
 
 from collections.abc import Callable
-from typing import NoReturn, Self
+from typing import Self
 
 from anyio.lowlevel import checkpoint
 
-from coord.api.errors import CoordError, InvalidRequest
+from coord.api.errors import CoordError
 from coord.client.core import OVER, State
+from coord.client.kept import CLIENT, KeptHere
 from coord.client.link import Link
 
-KEPT_HERE = (
-    "a client cannot be {verb}: it is one session over one connection, and both belong to this process. Hand on the "
-    "endpoints and connect again where you need it, or share this client among tasks (coord.client.blocking: threads)"
-)
 
-
-class States:
+class States(KeptHere):
     """What :meth:`Standing.states` returns."""
+
+    _instead = CLIENT
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -40,10 +38,13 @@ class States:
         return state
 
 
-class Standing:
+class Standing(KeptHere):
     """Facts, which cost nothing to ask for, and news of them."""
 
+    _instead = CLIENT
+
     _link: Link
+    _deadline: float
 
     @property
     def state(self) -> State:
@@ -101,17 +102,11 @@ class Standing:
         return self._link.core.session_timeout
 
     @property
+    def deadline(self) -> float:
+        """Seconds that a call has, unless it says otherwise."""
+        return self._deadline
+
+    @property
     def member(self) -> int:
         """The member this client is connected to; 0 while it is not."""
         return self._link.core.member
-
-    # --- what it can't be ---
-
-    def __copy__(self) -> NoReturn:
-        raise InvalidRequest(KEPT_HERE.format(verb="copied"))
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        raise InvalidRequest(KEPT_HERE.format(verb="copied"))
-
-    def __reduce__(self) -> NoReturn:
-        raise InvalidRequest(KEPT_HERE.format(verb="pickled"))

@@ -14,9 +14,9 @@ import anyio.abc
 
 from coord.api.errors import CoordError, Disconnected
 from coord.client.core import OVER, Core, State
+from coord.client.core.endpoints import Endpoint, Route, is_name
+from coord.client.core.settings import resume_seconds
 from coord.client.dialling import FAILURES, Dial, Resolve, in_words
-from coord.client.endpoints import Endpoint, Route, is_name
-from coord.client.settings import resume_seconds
 
 log = logging.getLogger("coord.client")
 

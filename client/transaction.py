@@ -1,5 +1,6 @@
 """Optimistic transactions: read, compute, write; committed only if nothing that was read has changed."""
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
@@ -13,11 +14,13 @@ from coord.api.errors import Conflict, CoordError, DeadlineExceeded, InvalidRequ
 from coord.api.ops import Delete, Exists, Kind, Multi, Set, TreeOp
 from coord.api.paths import shown
 from coord.api.results import MultiResult, Result, Stat
-from coord.client.arguments import create_op
 from coord.client.calls import Calls
-from coord.client.overlay import Seen, WriteOp, as_read, in_doubt, names_after, znode_after
-from coord.client.readset import NEVER, Read, ReadSet, listing_read, what_changed, znode_read
-from coord.client.request import encode_op
+from coord.client.core.arguments import create_op
+from coord.client.core.namespace import check_text
+from coord.client.core.overlay import Seen, WriteOp, as_read, in_doubt, names_after, znode_after
+from coord.client.core.readset import NEVER, Read, ReadSet, listing_read, what_changed, znode_read
+from coord.client.core.request import encode_op
+from coord.client.kept import TRANSACTION, KeptHere
 
 log = logging.getLogger("coord.client")
 
@@ -29,7 +32,7 @@ PAUSE_MAX_SECONDS: Final = 1.0
 T = TypeVar("T")
 
 
-class Transaction:
+class Transaction(KeptHere):
     """One try of a transaction: ``async with client.transaction() as t: …``
 
     What is read is remembered, and read once; what is written is kept, and shown to later reads of the same
@@ -41,6 +44,8 @@ class Transaction:
     Reads never show a mixture of states that the tree has not had: where that would be, they raise the ``Conflict``
     themselves. A block that raises writes nothing. Safe to use from several tasks of the block.
     """
+
+    _instead = TRANSACTION
 
     def __init__(self, calls: Calls, ends_at: float) -> None:
         if not calls._core.settings.session:
@@ -79,6 +84,7 @@ class Transaction:
         """Read the names of its children, in order; their values are :meth:`get`'s. Raises
         :class:`~coord.api.errors.NotFound` (refused).
         """
+        check_text(path)
         for each in in_doubt(path, self._writes):
             await self._znode(each)  # raises for a container
         read = self._reads.listing(path)
@@ -169,6 +175,7 @@ class Transaction:
 
     async def _znode(self, path: str) -> Seen | None:
         """The znode at ``path``, with this transaction's writes."""
+        check_text(path)
         read = self._reads.znode(path)
         if read is None:
             self._check_open()
@@ -243,13 +250,21 @@ async def transact(
     calls: Calls, function: Callable[[Transaction], Awaitable[T]], seconds: float, dice: Random
 ) -> T:
     """See :meth:`coord.client.Client.transact`."""
+    if not callable(function):
+        raise InvalidRequest(f"transact takes an async function of a Transaction, not {function!r:.40}")
     ends_at = calls._link.deadline(seconds)
     tries = 0
     while True:
         transaction = Transaction(calls, ends_at)
         try:
             async with transaction:
-                return await function(transaction)
+                found: object = function(transaction)
+                if not inspect.isawaitable(found):
+                    raise InvalidRequest(
+                        f"transact awaits what its function returns, and that was {found!r:.40}: write it with "
+                        "'async def'; nothing was written"
+                    )
+                return cast(T, await found)
         except Exception as error:
             # Whatever the function made of a conflict, it may be another error by now, or one of several in a group.
             if not transaction.stale:
@@ -271,8 +286,7 @@ def pause_seconds(tries: int, dice: Random) -> float:
 
 
 def too_many(tries: int, seconds: float) -> DeadlineExceeded:
-    error = DeadlineExceeded(
-        f"a transaction was not committed within its deadline of {seconds:g} s: tries that met a conflict: {tries}"
+    return DeadlineExceeded(
+        f"a transaction was not committed within its deadline of {seconds:g} s: tries that met a conflict: {tries}",
+        outcome="refused",
     )
-    error.outcome = "refused"
-    return error

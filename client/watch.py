@@ -10,11 +10,12 @@ from anyio.lowlevel import checkpoint
 from coord.api.errors import Gap, InvalidRequest, LimitExceeded
 from coord.api.events import Event
 from coord.api.ops import WATCH_CLAIMS, WatchScope
+from coord.client.core.mirror import Mirror, differences
+from coord.client.core.namespace import Namespace, check_text
+from coord.client.core.request import NEVER
 from coord.client.feed import Feed
+from coord.client.kept import WATCH, KeptHere
 from coord.client.link import Bell, Link
-from coord.client.mirror import Mirror, differences
-from coord.client.namespace import Namespace, check_text
-from coord.client.request import NEVER
 
 Scope = Literal["znode", "children", "subtree"]
 OnGap = Literal["relist", "raise"]
@@ -27,7 +28,7 @@ PAST_MAX: Final = 100_000
 ``limit_exceeded``."""
 
 
-class Watch:
+class Watch(KeptHere):
     """Events of a part of the tree: ``async with client.watch("/a") as events: async for event in events: …``
 
     Once the block is entered the watch is open: every later change is told, in the order of revisions, exactly
@@ -50,6 +51,8 @@ class Watch:
     The loop raises :class:`~coord.api.errors.SessionEnded` when the session is over, and
     :class:`~coord.api.errors.LimitExceeded` where there is more to be re-listed than a million znodes.
     """
+
+    _instead = WATCH
 
     def __init__(
         self,

@@ -108,6 +108,9 @@ LABEL_BYTES_MAX = 4_096
 OUTBOX_MIN_BYTES = 4 * MIB
 """Reads are put off for a client that has 1 MiB waiting, but a step or two of them may be under way."""
 
+TOKEN_TTL_MAX_MS = 15 * 60_000
+"""For which a signed token can be asked for: so long a retired key has to be kept. Beyond: ``invalid_request``."""
+
 CLIENT_FRAME_MAX_BYTES = 4 * MIB
 """From a client to a member. Beyond: goodbye with ``protocol_error``. A constant of the protocol."""
 

@@ -273,7 +273,7 @@ _VALUES: Final[dict[str, type[Any]]] = {
         results.Created, results.Written, results.Deleted, results.Znode, results.Child, results.Page,
         results.MultiResult, results.Stat,
         ops.Claim, ops.ClaimFirst, ops.Release, ops.ClaimSettings, ops.Fence, ops.FencedWrite, ops.Claims,
-        ops.ClaimInfo,
+        ops.ClaimInfo, ops.HoldBack, ops.Lane, ops.SetLanes, results.ChildrenFacts,
         tokens.Token, results.Claiming, results.ClaimedFirst, results.ClaimedChild, results.Released, results.ClaimRow,
         results.ClaimPage, results.ClaimFacts,
     )

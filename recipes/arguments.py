@@ -49,7 +49,7 @@ class Deadline:
 
     def __init__(self, client: Client, seconds: float | None) -> None:
         if seconds is None:
-            seconds = client._deadline
+            seconds = client.deadline
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
             raise InvalidRequest(f"a deadline is a number of seconds, not {seconds!r:.40}")
         self._ends_at = anyio.current_time() + seconds
@@ -60,16 +60,9 @@ class Deadline:
         return max(self._ends_at - anyio.current_time(), 0.0)
 
 
-def late(message: str) -> DeadlineExceeded:
-    """Nothing has happened, and it was waited for in vain."""
-    error = DeadlineExceeded(message)
-    error.outcome = "refused"
-    return error
-
-
 async def wait_for(cache: Cache, condition: Callable[[], T | None], due: Deadline, message: str) -> T:
     """As :meth:`Cache.wait_for`, with a ``message`` that says what was waited for in vain."""
     try:
         return cast(T, await cache.wait_for(condition, deadline=due.left))
     except DeadlineExceeded:
-        raise late(message) from None
+        raise DeadlineExceeded(message, outcome="refused") from None

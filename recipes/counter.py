@@ -35,8 +35,19 @@ from typing import Final, NoReturn, cast
 import anyio
 from anyio.lowlevel import checkpoint
 
-from coord.client import Client, Create, Get, InvalidRequest, NotFound, Set, Written, Znode, when
-from coord.recipes.arguments import Deadline, checked_client, checked_path, late
+from coord.client import (
+    Client,
+    Create,
+    DeadlineExceeded,
+    Get,
+    InvalidRequest,
+    NotFound,
+    Set,
+    Written,
+    Znode,
+    when,
+)
+from coord.recipes.arguments import Deadline, checked_client, checked_path
 
 FORKED: Final = (
     "this sequence came here by a fork, and its ids belong to the parent, who gives the same ones: connect again and "
@@ -182,7 +193,9 @@ class Sequence:
                     self._left = iter(range(last - self._block + 1, last + 1))
                     found = next(self._left)
             return found
-        raise late(f"no id of {self._counter.path} in time; at worst there is a gap")
+        raise DeadlineExceeded(
+            f"no id of {self._counter.path} in time; at worst there is a gap", outcome="refused"
+        )
 
     def __reduce__(self) -> NoReturn:
         raise InvalidRequest(COPIED)

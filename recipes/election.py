@@ -51,6 +51,7 @@ from coord.client import (
     Client,
     Conflict,
     CoordError,
+    DeadlineExceeded,
     Event,
     Gap,
     Grant,
@@ -60,7 +61,7 @@ from coord.client import (
     Token,
     Watch,
 )
-from coord.recipes.arguments import Deadline, checked_client, checked_path, late
+from coord.recipes.arguments import Deadline, checked_client, checked_path
 from coord.recipes.held import Held
 from coord.recipes.scope import Lost
 
@@ -191,7 +192,7 @@ class Election:
                 self.path, wait=wait, label=self._value, deadline=deadline if wait else None
             )
         except Claimed:
-            raise late(f"somebody else leads at {self.path!r:.80}") from None
+            raise DeadlineExceeded(f"somebody else leads at {self.path!r:.80}", outcome="refused") from None
 
 
 class Leadership:

@@ -5,15 +5,13 @@ elections are made of it; by itself it is no recipe.
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 
 from coord.client import Client, CoordError, Grant, InvalidRequest
+from coord.client.grant import RELEASE_SECONDS
 from coord.recipes.scope import Scope
-
-RELEASE_SECONDS: Final = 1.0
-"""For a release to be confirmed. It is sent and applied in any case, while the session lives; else that ends it."""
 
 
 class HeldAll:
@@ -60,6 +58,11 @@ class HeldAll:
         finally:
             await release_all(self._grants)
 
+    def check(self) -> None:
+        """Raise what one of the claims is over by."""
+        for grant in self._grants:
+            grant.check()
+
     def _lose(self, grant: Grant) -> None:
         try:
             grant.check()
@@ -95,31 +98,49 @@ async def _look_out(grant: Grant) -> None:
     raise await grant.wait_over()
 
 
-class Entered:
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Block(Protocol[T_co]):
+    """What :class:`Held` and :class:`HeldAll` are to :class:`Entered`."""
+
+    async def __aenter__(self) -> T_co: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool: ...
+
+    def check(self) -> None: ...
+
+
+class Entered(Generic[T]):
     """Which task has entered a lock by ``async with lock``, and how often."""
 
     def __init__(self, what: str, reentrant: bool = False) -> None:
         self._what = what
         self._reentrant = bool(reentrant)
-        self._by_task: dict[int, list[tuple[Held | None, Grant]]] = {}
-        """What each has entered and not left, the innermost last; ``None``: again, and an outer block has it."""
+        self._by_task: dict[int, _Stack[T]] = {}
 
-    async def enter(self, hold: Callable[[], Held]) -> Grant:
-        mine = self._by_task.get(anyio.get_current_task().id)
-        if mine:
+    async def enter(self, hold: Callable[[], Block[T]]) -> T:
+        task = anyio.get_current_task().id
+        mine = self._by_task.get(task)
+        if mine is not None:
             if not self._reentrant:
                 raise InvalidRequest(
-                    f"this task holds {self._what} already, and would wait for itself for ever; with reentrant=True "
-                    "it may enter again"
+                    f"this task holds {self._what} already, and would wait for itself for ever (a lock that is made "
+                    "with reentrant=True may be entered again)"
                 )
-            grant = mine[-1][1]
-            grant.check()
-            mine.append((None, grant))
-            return grant
-        held = hold()
-        grant = await held.__aenter__()
-        self._by_task[anyio.get_current_task().id] = [(held, grant)]
-        return grant
+            mine.block.check()
+            mine.depth += 1
+            return mine.value
+        block = hold()
+        value = await block.__aenter__()
+        self._by_task[task] = _Stack(block, value)
+        return value
 
     async def leave(
         self,
@@ -129,10 +150,19 @@ class Entered:
     ) -> bool:
         task = anyio.get_current_task().id
         mine = self._by_task.get(task)
-        if not mine:
+        if mine is None:
             raise InvalidRequest(f"{self._what} is left by the task that has entered it")
-        held, _ = mine.pop()
-        if held is None:
+        mine.depth -= 1
+        if mine.depth:
             return False
         del self._by_task[task]
-        return await held.__aexit__(exc_type, exc, traceback)
+        return await mine.block.__aexit__(exc_type, exc, traceback)
+
+
+class _Stack(Generic[T]):
+    """One task's blocks within one another, of which the outermost holds what all of them have."""
+
+    def __init__(self, block: Block[T], value: T) -> None:
+        self.block = block
+        self.value = value
+        self.depth = 1

@@ -27,8 +27,19 @@ from typing import cast
 
 import anyio
 
-from coord.client import ChangeKind, Client, Create, ExistsOp, InvalidRequest, NotFound, Set, Written, when
-from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path, late
+from coord.client import (
+    ChangeKind,
+    Client,
+    Create,
+    DeadlineExceeded,
+    ExistsOp,
+    InvalidRequest,
+    NotFound,
+    Set,
+    Written,
+    when,
+)
+from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path
 
 
 class Latch:
@@ -93,4 +104,4 @@ class Latch:
                 async for event in events:
                     if event.kind is ChangeKind.SET and event.version >= self._count:
                         return
-        raise late(f"the latch at {self._path!r:.80} was not open in time")
+        raise DeadlineExceeded(f"the latch at {self._path!r:.80} was not open in time", outcome="refused")

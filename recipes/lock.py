@@ -26,8 +26,8 @@ last look at the clock and its next step: when it goes on, somebody else may hol
 
 from types import TracebackType
 
-from coord.client import Claimed, Client, Grant
-from coord.recipes.arguments import checked_path, late
+from coord.client import Claimed, Client, DeadlineExceeded, Grant
+from coord.recipes.arguments import checked_path
 from coord.recipes.held import Entered, Held
 
 
@@ -45,7 +45,7 @@ class Lock:
         self.path = checked_path(path, "a lock")
         self._client = client
         self._label = label
-        self._entered = Entered(f"{self._what} {path}", reentrant)
+        self._entered: Entered[Grant] = Entered(f"{self._what} {path}", reentrant)
 
     def hold(self, *, deadline: float | None = None) -> Held:
         """It for the length of a block: ``async with lock.hold(deadline=5) as grant: …``; see :meth:`acquire`."""
@@ -60,7 +60,7 @@ class Lock:
         if deadline == 0:
             grant = await self.try_acquire()
             if grant is None:
-                raise late(f"{self._what} {self.path} is not free")
+                raise DeadlineExceeded(f"{self._what} {self.path} is not free", outcome="refused")
             return grant
         return await self._claim(True, deadline)
 

@@ -20,11 +20,9 @@ the second it holds the first.
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
-import anyio
-
 from coord.client import Claimed, Client, DeadlineExceeded, Grant, InvalidRequest
-from coord.recipes.arguments import Deadline, checked_path, late
-from coord.recipes.held import HeldAll, release_all
+from coord.recipes.arguments import Deadline, checked_path
+from coord.recipes.held import Entered, HeldAll, release_all
 
 
 class MultiLock:
@@ -38,23 +36,25 @@ class MultiLock:
             raise InvalidRequest("a multi-lock is of one path at least")
         self._client = client
         self._label = label
-        self._blocks: dict[int, list[HeldAll]] = {}
-        """By task: what it has entered and not left, the innermost last."""
+        self._what = f"one of the locks {', '.join(self.paths)}"
+        self._entered: Entered[Sequence[Grant]] = Entered(self._what)
 
     def hold(self, *, deadline: float | None = None) -> HeldAll:
         """All for the length of a block: ``async with locks.hold(deadline=5) as grants: …``; see :meth:`acquire`."""
-        what = f"one of the locks {', '.join(self.paths)}"
-        return HeldAll(self._client, what, lambda: self.acquire(deadline=deadline))
+        return HeldAll(self._client, self._what, lambda: self.acquire(deadline=deadline))
 
     async def acquire(self, *, deadline: float | None = None) -> Sequence[Grant]:
         """Wait for all, without a block: whoever calls this releases the grants. In the order of their paths.
 
-        ``deadline``: seconds for all of them; :class:`~coord.client.DeadlineExceeded` (refused), and none is held.
+        ``deadline``: seconds for all of them; :class:`~coord.client.DeadlineExceeded` (refused; unknown, where a claim
+        was not answered, which is given back if it is granted), and none is held.
         """
         try:
             return await self._take(True, deadline)
         except DeadlineExceeded as error:
-            raise late(f"{error.message}; the others were given back") from None
+            raise DeadlineExceeded(
+                f"{error.message}; the others were given back", outcome=error.outcome
+            ) from None
 
     async def try_acquire(self, *, deadline: float | None = None) -> Sequence[Grant] | None:
         """All, if all are free; else ``None``, and none. ``deadline``: for the service's answers."""
@@ -76,10 +76,7 @@ class MultiLock:
         return grants
 
     async def __aenter__(self) -> Sequence[Grant]:
-        block = self.hold()
-        grants = await block.__aenter__()
-        self._blocks.setdefault(anyio.get_current_task().id, []).append(block)
-        return grants
+        return await self._entered.enter(self.hold)
 
     async def __aexit__(
         self,
@@ -87,11 +84,4 @@ class MultiLock:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        task = anyio.get_current_task().id
-        mine = self._blocks.get(task)
-        if not mine:
-            raise InvalidRequest("a multi-lock is left by the task that has entered it")
-        block = mine.pop()
-        if not mine:
-            del self._blocks[task]
-        return await block.__aexit__(exc_type, exc, traceback)
+        return await self._entered.leave(exc_type, exc, traceback)

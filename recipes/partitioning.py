@@ -42,7 +42,7 @@ from typing import Final, Never
 import anyio
 import anyio.abc
 
-from coord.client import Client, Grant, InvalidRequest
+from coord.client import Client, Grant, InvalidRequest, NotHeld, StaleToken
 from coord.recipes import membership
 from coord.recipes.arguments import below, checked_client, checked_int, checked_path
 from coord.recipes.hashing import spread
@@ -120,7 +120,8 @@ class Partitioning:
         """Be a member, and call ``await work(partition)`` for each partition that is owned here, all at the same time.
 
         A work is cancelled when its partition moves or is lost; one that returns by itself has nothing more to do, and
-        the partition stays. What a work raises ends all of it: it is raised here, when what is owned was given up. So
+        the partition stays. What a work raises ends all of it: it is raised here, when what is owned was given up
+        (but :class:`~coord.client.NotHeld` and :class:`~coord.client.StaleToken` of a partition that is lost). So
         is :class:`~coord.recipes.scope.Lost` when the session ends, and :class:`~coord.client.InvalidRequest` (refused)
         where others say another number of partitions. ``deadline``: for becoming a member; in time a name that
         somebody has may be free again (that of a process that was killed).
@@ -197,8 +198,10 @@ class Partitioning:
                         try:
                             await work(partition)
                         except Exception as error:
-                            raised.append(error)
-                            raise
+                            # What says that the partition is lost is no failure: the block is about to be cancelled.
+                            if partition.held or not isinstance(error, NotHeld | StaleToken):
+                                raised.append(error)
+                                raise
                         await partition.leaving.wait()
                 except Lost as error:
                     if error in raised:

@@ -37,7 +37,19 @@ from typing import Final, Literal, NamedTuple, NoReturn, get_args
 
 import anyio
 
-from coord.client import Client, Compare, Create, InvalidRequest, NotFound, Operator, Set, Target, Token
+from coord.client import (
+    Client,
+    Compare,
+    Create,
+    InvalidRequest,
+    NotFound,
+    NotHeld,
+    Operator,
+    Set,
+    StaleToken,
+    Target,
+    Token,
+)
 from coord.recipes.arguments import below, checked_client, checked_path
 from coord.recipes.election import Election, Leadership
 from coord.recipes.scope import Lost
@@ -64,6 +76,8 @@ class Tick:
     """The leadership's: a fencing token."""
     client: Client
     """A view of the client that presents the token with each write."""
+    leadership: Leadership
+    """Of this process: ``held``, ``remaining()`` and ``check()`` are there."""
 
 
 class State(NamedTuple):
@@ -96,6 +110,17 @@ def following(last: int, waited: bool, now: int, missed: Missed) -> int:
     if now == last + 1 and waited:
         return now
     return {"skip": now + 1, "once": now, "all": last + 1}[missed]
+
+
+def writing(job: str, token: Token, state: State, *, create: bool) -> tuple[Compare, Create | Set]:
+    """How what is known of ticks is written: under the token. Pure.
+
+    1. A leads, and is stopped. 2. B leads, begins tick 7, and runs it. 3. A goes on, and would begin tick 7: its token
+    is not the one that is held, in the very step that would write the number.
+    """
+    ticks, value = below(job, "ticks"), state.encode()
+    condition = Compare(Target.CLAIM_TOKEN, job, Operator.EQUAL, token.revision)
+    return condition, Create(ticks, value) if create else Set(ticks, value)
 
 
 class Periodic:
@@ -131,8 +156,9 @@ class Periodic:
     async def run(self, job: Callable[[Tick], Awaitable[object]]) -> NoReturn:
         """Stand in line, and while this process leads call ``await job(tick)`` for each tick, one after the other.
 
-        Ends by what ``job`` raises (then another process leads), by :class:`~coord.client.SessionEnded`, or by being
-        cancelled; a leadership that is lost in another way is stood for anew. Raises
+        Ends by what ``job`` raises (then another process leads; but not by :class:`~coord.client.NotHeld` and
+        :class:`~coord.client.StaleToken` of a leadership that is over), by :class:`~coord.client.SessionEnded`, or by
+        being cancelled; a leadership that is lost in another way is stood for anew. Raises
         :class:`~coord.client.InvalidRequest` (refused) where others say another ``every``.
         """
         raised: list[Exception] = []
@@ -141,6 +167,8 @@ class Periodic:
             try:
                 await job(tick)
             except Exception as error:
+                if isinstance(error, NotHeld | StaleToken) and not tick.leadership.held:
+                    raise _Deposed from error  # it has heard of it first
                 raised.append(error)
                 raise
 
@@ -169,6 +197,7 @@ class Periodic:
                 state.begun if state.done < state.begun else None,
                 leadership.token,
                 leadership.client,
+                leadership,
             )
             state = await self._write(leadership, state._replace(begun=number))
             await job(tick)
@@ -191,15 +220,8 @@ class Periodic:
         return state
 
     async def _write(self, leadership: Leadership, state: State, *, create: bool = False) -> State:
-        """Under the token. 1. A leads, and is stopped. 2. B leads, begins tick 7, and runs it. 3. A goes on, and would
-        begin tick 7: its token is not the one that is held, in the very step that would write the number.
-        """
-        value = state.encode()
-        result = await leadership.client.multi(
-            [Compare(Target.CLAIM_TOKEN, self._path, Operator.EQUAL, leadership.token.revision)],
-            then=[Create(self._ticks, value) if create else Set(self._ticks, value)],
-            deadline=inf,
-        )
+        condition, write = writing(self._path, leadership.token, state, create=create)
+        result = await leadership.client.multi([condition], then=[write], deadline=inf)
         if not result.succeeded:
             raise _Deposed
         return state

@@ -30,6 +30,7 @@ from coord.client import (
     ClaimSettings,
     Client,
     Create,
+    DeadlineExceeded,
     Grant,
     InvalidRequest,
     Kind,
@@ -37,7 +38,7 @@ from coord.client import (
     NotFound,
     when,
 )
-from coord.recipes.arguments import Deadline, checked_int, checked_path, late
+from coord.recipes.arguments import Deadline, checked_int, checked_path
 from coord.recipes.held import Entered, Held, release_all
 
 
@@ -49,7 +50,7 @@ class Semaphore:
         self.capacity = checked_int(capacity, 1, "a semaphore's capacity")
         self._client = client
         self._label = label
-        self._entered = Entered(f"the semaphore {path}")
+        self._entered: Entered[Grant] = Entered(f"the semaphore {path}")
 
     def hold(self, units: int = 1, *, deadline: float | None = None) -> Held:
         """So many units for the length of a block; see :meth:`acquire`."""
@@ -67,7 +68,9 @@ class Semaphore:
         if deadline == 0:
             grant = await self.try_acquire(units)
             if grant is None:
-                raise late(f"{units} units of the semaphore {self.path} are not free")
+                raise DeadlineExceeded(
+                    f"{units} units of the semaphore {self.path} are not free", outcome="refused"
+                )
             return grant
         return await self._claim(units, True, deadline)
 

@@ -35,9 +35,15 @@ FLOORS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "coord.disk": (F2, ()),
     "coord.server": (F3, None),
     "coord.client": ((*F0, "coord.wire"), ("anyio",)),
+    "coord.client.core": ((*F0, "coord.wire"), ()),
     "coord.client.waiting": (F0, ("trio",)),  # the one file that knows which event loop it is in
     "coord.recipes": (("coord.client",), ("anyio",)),
     "coord.recipes.typed": (("coord.client", "coord.recipes"), ("pydantic", "pydantic_core")),
+    "coord.recipes.fencing.signed": (("coord.client", "coord.recipes"), ("cryptography",)),
+    "coord.recipes.queue.cron": (("coord.client",), ("cronsim",)),
+    "coord.recipes.queue.record": (("coord.client", "coord.recipes"), ("pydantic",)),
+    "coord.recipes.queue.signature": (("coord.client", "coord.recipes"), ("pydantic", "pydantic_core")),
+    "coord.recipes.queue.ticking": (("coord.client", "coord.recipes"), ("pydantic",)),
     "coord.cli": (("coord",), None),
     "coord.jepsen_like": (("coord",), None),
     "coord.testing": (("coord",), None),
@@ -48,16 +54,16 @@ FLOORS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
 
 PURE = (
     "coord.api", "coord.limits", "coord.raft", "coord.store", "coord.wire", "coord.replica",
-    "coord.recipes.hashing",
+    "coord.client.core", "coord.recipes.hashing",
 )  # fmt: skip
 
 PURE_STDLIB = (
-    "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "hmac", "itertools",
-    "operator", "re", "struct", "typing", "zlib",
+    "base64", "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "hmac", "ipaddress",
+    "itertools", "json", "operator", "re", "struct", "typing", "zlib",
 )  # fmt: skip
 """All that computes from what it is given. No clock, dice, files, sockets, threads, tasks are among them."""
 
-PURE_NAMES = ("io.BytesIO",)
+PURE_NAMES = ("io.BytesIO", "urllib.parse.parse_qsl", "urllib.parse.unquote")
 
 BANNED_CALLS = ("open", "input", "print", "hash", "id", "eval", "exec", "compile", "__import__", "breakpoint")
 
@@ -211,6 +217,49 @@ def _names(target: ast.expr) -> list[str]:
     return [target.attr] if isinstance(target, ast.Attribute) else []
 
 
+CLIENT_THINGS = (
+    "bridge", "cache", "changes", "client", "core", "events", "feed", "grant", "grants", "link", "loop", "owner",
+    "portal", "space", "transaction", "watch",
+)  # fmt: skip
+"""What recipes call those of the client's objects that they have."""
+
+
+def private_names(source: str) -> frozenset[str]:
+    """Names with one underscore before them that ``source`` gives to attributes, methods and functions of its own."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.append(node.attr)
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            found += [name for target in targets for name in _names(target)]
+    return frozenset(name for name in found if name.startswith("_") and not name.startswith("__"))
+
+
+def reaches_into_the_client(module: str, source: str, own: frozenset[str]) -> list[str]:
+    """Where a recipe uses what the client keeps for itself. ``own``: the recipes' own private names.
+
+    Types are not known here. So: nothing private of what bears a name that the client's objects have, nothing private
+    at all that no recipe has made, and no import of it.
+    """
+    faults = []
+    tree = ast.parse(source)
+    for line, name, item in imported(tree):
+        if name.startswith("coord.client") and item.startswith("_"):
+            faults.append(f"{module}:{line}: imports {name}.{item}")
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
+            continue
+        of = next(iter(_names(node.value)), "").lstrip("_")
+        if of in sys.stdlib_module_names or node.attr in ("_replace", "_asdict", "_fields", "_make"):
+            continue  # os._exit; what named tuples have
+        if of in CLIENT_THINGS or node.attr not in own:
+            faults.append(f"{module}:{node.lineno}: {of or 'something'}.{node.attr}")
+    return faults
+
+
 # --- our sources -----------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +290,12 @@ def test_every_room_is_looked_at() -> None:
 
 def test_imports_only_go_down() -> None:
     assert [fault for module, text in SOURCES for fault in import_faults(module, text)] == []
+
+
+def test_recipes_use_public_names_of_the_client() -> None:
+    recipes = [(module, text) for module, text in SOURCES if within(module, "coord.recipes")]
+    own = frozenset[str]().union(*(private_names(text) for _, text in recipes))
+    assert [fault for module, text in recipes for fault in reaches_into_the_client(module, text, own)] == []
 
 
 def test_only_one_file_knows_cbor2() -> None:
@@ -298,6 +353,8 @@ def test_linked_rooms_are_relative_links(name: str) -> None:
         ("coord.server.member", "from coord.testing.life import Life"),
         ("coord.client.client", "from coord.store.store import Store"),
         ("coord.client.client", "import trio"),
+        ("coord.client.core.engine", "import anyio"),
+        ("coord.client.core.engine", "from coord.client.link import Link"),
         ("coord.client.client", "from coord.recipes import Lock"),
         ("coord.recipes.lock", "from coord.api.ops import Create"),
         ("coord.recipes.lock", "from coord.wire.framing import FrameBuffer"),
@@ -313,6 +370,32 @@ def test_import_faults_are_found(module: str, source: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "client._deadline",
+        "self._client._deadline",
+        "self.client._client",
+        "grant._claim.number",
+        "thing._spawn(1)",
+        "self._owner_of_it",
+        "from coord.client.grant import _too_late",
+    ],
+)
+def test_a_recipe_that_reaches_into_the_client_is_found(line: str) -> None:
+    own = private_names(
+        "class A:\n    def __init__(self):\n        self._deadline = 1\n        self._claim = self._client = 2"
+    )
+    assert own == {"_deadline", "_claim", "_client"}
+    assert len(reaches_into_the_client("coord.recipes.lock", line, own)) == 1
+    assert (
+        reaches_into_the_client(
+            "coord.recipes.lock", "self._deadline\nself._client.deadline\nother._claim", own
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
     ("module", "source"),
     [
         ("coord.wire.cbor", "import cbor2"),
@@ -325,6 +408,10 @@ def test_import_faults_are_found(module: str, source: str) -> None:
         (
             "coord.client.client",
             "import anyio\nfrom coord.api.ops import Create\nfrom coord.client.retry import x",
+        ),
+        (
+            "coord.client.core.engine",
+            "from coord.client.core.lease import Lease\nfrom coord.wire.cbor import dumps",
         ),
         ("coord.recipes.lock", "from coord.client import Client"),
         ("coord.cli.main", "import typer\nfrom coord.server.member import Member"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coord.api.errors import ERRORS, CoordError, DeadlineExceeded, InvalidRequest, LimitExceeded, from_code
 from coord.api.events import ChangeKind, Reason
@@ -30,13 +31,17 @@ from coord.api.ops import (
     FENCE,
     FENCED_WRITE,
     GET,
+    HOLD_BACK,
+    LANES,
     LIST,
     LOG,
     MULTI,
     READS,
     RELEASE,
+    ROTATE_TOKEN_KEYS,
     SESSIONS,
     SET,
+    SIGN_TOKEN,
     STATUS,
     WATCH_CLAIMS,
     WRITES,
@@ -56,7 +61,9 @@ from coord.api.ops import (
     Fence,
     FencedWrite,
     Get,
+    HoldBack,
     Kind,
+    Lane,
     List,
     ListFlag,
     Multi,
@@ -65,13 +72,18 @@ from coord.api.ops import (
     ReadMode,
     Release,
     ReleaseFlag,
+    RotateTokenKeys,
     Row,
     Set,
     SetFlag,
+    SetLanes,
+    SignToken,
     Target,
     WatchScope,
 )
 from coord.api.results import Stat, result_from_row
+from coord.api.signed import SignedToken, json_bytes, signed_text, to_be_signed
+from coord.api.tokens import Token
 from coord.limits import (
     CLIENT_FRAME_MAX_BYTES,
     SERVER_FRAME_MAX_BYTES,
@@ -80,7 +92,8 @@ from coord.limits import (
     limit_names,
 )
 from coord.raft.types import Configuration, HardState, SnapshotMeta
-from coord.replica.inputs import ClientConnected, ClientLost, FromClient, Input, Persisted, Tick
+from coord.recipes.fencing.signed import KeySet, Verifier
+from coord.replica.inputs import ClientConnected, ClientLost, FromClient, Input, Persisted, Signer, Tick
 from coord.replica.replica import Replica
 from coord.replica.settings import ReplicaSettings
 from coord.replica.state import Who
@@ -312,13 +325,22 @@ def test_frame_that_ends_the_connection(vector: dict[str, Any]) -> None:
 WALL_MS = 1_700_000_000_000
 
 
+def token_signer() -> Signer:
+    """The key of the file."""
+    keys = VECTORS["token_keys"][0]
+    private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(keys["private_hex"]))
+    return Signer(keys["jwk"]["kid"], json_bytes(keys["jwk"]), 0, private.sign)
+
+
 class OneMember:
     """A cluster of one, its disk instant, its wall clock stopped."""
 
     def __init__(self) -> None:
         who = Who(1, bytes(range(16)), 7, {1: "127.0.0.1:4711"})
         start = SnapshotMeta(0, 0, Configuration((1,)))
-        self.replica = Replica(who, ReplicaSettings(), 1, HardState(0, 0), start, None, [])
+        self.replica = Replica(
+            who, ReplicaSettings(), 1, HardState(0, 0), start, None, [], signer=token_signer()
+        )
         self.now_ms = 0
         self.sent: dict[int, bytes] = {}
         for _ in range(100):
@@ -371,6 +393,37 @@ def test_replies_are_what_a_member_answers() -> None:
         else:
             assert diagnostic(reply) == diagnostic(from_json(vector["reply"])), vector["name"]
             assert dumps(reply) == bytes.fromhex(vector["reply_hex"])
+
+
+@pytest.mark.parametrize("vector", named("signed_tokens"))
+def test_signed_tokens_both_ways(vector: dict[str, Any]) -> None:
+    signer, says = token_signer(), vector["says"]
+    token = Token.parse(says["token"])
+    signed = to_be_signed(
+        signer.key,
+        bytes.fromhex(says["iss"]),
+        says["sub"],
+        token,
+        says["session"],
+        says["client"],
+        says["iat"],
+        says["exp"],
+    )
+    text = signed_text(signed, signer.sign(signed))
+    assert text == vector["text"]
+    found = SignedToken.parse(text)
+    assert (found.cluster, found.path, found.token) == (says["iss"], says["sub"], token)
+    assert (found.session, found.client) == (says["session"], says["client"])
+    assert (found.issued_s, found.expires_s, found.key) == (says["iat"], says["exp"], signer.key)
+    verifier = Verifier(KeySet({"keys": [VECTORS["token_keys"][0]["jwk"]]}))
+    assert verifier.verify(text, path=says["sub"], now=says["iat"]) == found
+
+
+@pytest.mark.parametrize("vector", named("signed_tokens_refused"))
+def test_signed_tokens_that_are_refused(vector: dict[str, Any]) -> None:
+    verifier = Verifier(KeySet({"keys": [VECTORS["token_keys"][0]["jwk"]]}))
+    with pytest.raises(CoordError):
+        verifier.verify(vector["text"], path=vector["path"], now=vector["now"])
 
 
 def test_the_conversation_is_what_a_member_says() -> None:
@@ -440,7 +493,8 @@ def typed(row: Row) -> Op:
             path, value, version, revision, bool(flags & SetFlag.CREATE), bool(flags & SetFlag.PARENTS)
         )
     if code == DELETE:
-        return Delete(row[1], row[2], row[3], bool(row[4] & DeleteFlag.SUBTREE))
+        subtree, missing_ok = bool(row[4] & DeleteFlag.SUBTREE), bool(row[4] & DeleteFlag.MISSING_OK)
+        return Delete(row[1], row[2], row[3], subtree, missing_ok)
     if code == GET:
         return Get(row[1], row[2], row[3])
     if code == EXISTS:
@@ -471,12 +525,20 @@ def typed_of_claims(row: Row) -> Op:
         return Release(row[1], row[2], bool(row[3] & ReleaseFlag.FORCE))
     if code == CLAIM_SETTINGS:
         return ClaimSettings(row[1], row[2], row[3])
+    if code == HOLD_BACK:
+        return HoldBack(row[1], row[2])
+    if code == LANES:
+        return SetLanes(row[1], tuple(Lane(*lane) for lane in row[2]))
     if code == FENCE:
         return Fence(row[1], row[2])
     if code == FENCED_WRITE:
         return FencedWrite(tuple((token[0], token[1]) for token in row[1]), typed(row[2]))  # type: ignore[arg-type]
     if code == CLAIMS:
         return Claims(row[1], WatchScope(row[2]), row[3], row[4], row[5])
+    if code == SIGN_TOKEN:
+        return SignToken(row[1], row[2])
+    if code == ROTATE_TOKEN_KEYS:
+        return RotateTokenKeys(row[1])
     assert code == CLAIM_INFO
     return ClaimInfo(row[1])
 
@@ -511,7 +573,7 @@ def test_every_op_flag_and_number_has_a_vector() -> None:
     assert {row[3] for row in ops if row[0] == CREATE} == set(Kind) - {Kind.OTHER}
     assert {row[4] for row in ops if row[0] == CREATE} == {0, 1, 2, 3}
     assert {row[5] for row in ops if row[0] == SET} == {0, 1, 3}
-    assert {row[4] for row in ops if row[0] == DELETE} == {0, 1}
+    assert {row[4] for row in ops if row[0] == DELETE} == {0, 1, 2}
     assert {row[2] for row in ops if row[0] == LIST} == {0, 1, 2, 3}
     assert {flag for row in ops if row[0] == CLAIM for flag in (1, 2, 4, 8) if row[2] & flag} == {1, 2, 4, 8}
     assert {row[3] for row in ops if row[0] == CLAIM_FIRST} >= {1, 2, 3}
@@ -659,6 +721,8 @@ def test_the_table_of_ops() -> None:
         "list": LIST, "multi": MULTI, "log": LOG, "sessions": SESSIONS, "status": STATUS,
         "claim": CLAIM, "claim_first": CLAIM_FIRST, "release": RELEASE, "claim_settings": CLAIM_SETTINGS,
         "fence": FENCE, "fenced_write": FENCED_WRITE, "claims": CLAIMS, "claim_info": CLAIM_INFO,
+        "hold_back": HOLD_BACK, "lanes": LANES,
+        "sign_token": SIGN_TOKEN, "rotate_token_keys": ROTATE_TOKEN_KEYS,
     }  # fmt: skip
     shown = {name: int(code) for code, name, *_ in table("### The table of ops")}
     assert shown == codes

@@ -60,11 +60,15 @@ from coord.api.ops import (
     Delete,
     Fence,
     Get,
+    HoldBack,
     Kind,
+    Lane,
     List,
+    Multi,
     Operator,
     Release,
     Set,
+    SetLanes,
     Target,
 )
 from coord.api.ops import Exists as ExistsOp
@@ -78,10 +82,12 @@ from coord.api.results import (
     MultiResult,
     Page,
     Released,
+    Rotated,
     Stat,
     Written,
     Znode,
 )
+from coord.api.signed import SignedToken
 from coord.api.tokens import Token
 from coord.client import when
 from coord.client.blocking.builder import Branch, Conditions
@@ -92,9 +98,9 @@ from coord.client.blocking.grant import Grant
 from coord.client.blocking.transaction import Transaction
 from coord.client.blocking.watch import Watch
 from coord.client.core import State
-from coord.client.mirror import Cached
-from coord.client.overlay import Seen
-from coord.client.results import LogEntry, LogPage, SessionInfo, SessionPage
+from coord.client.core.mirror import Cached
+from coord.client.core.overlay import Seen
+from coord.client.core.results import LogEntry, LogPage, SessionInfo, SessionPage
 
 __all__ = [
     "connect",
@@ -103,6 +109,7 @@ __all__ = [
     "Watch",
     "Grant",
     "Token",
+    "SignedToken",
     "Cache",
     "Cached",
     "Changes",
@@ -121,11 +128,15 @@ __all__ = [
     "ExistsOp",
     "Fence",
     "Get",
+    "HoldBack",
     "Kind",
+    "Lane",
     "List",
+    "Multi",
     "Operator",
     "Release",
     "Set",
+    "SetLanes",
     "Target",
     # results
     "Child",
@@ -139,6 +150,7 @@ __all__ = [
     "MultiResult",
     "Page",
     "Released",
+    "Rotated",
     "SessionInfo",
     "SessionPage",
     "Stat",

@@ -10,13 +10,14 @@ from coord.client.blocking.loop import Loop
 from coord.client.blocking.waited import Stay
 from coord.client.cache import Cache as AsyncCache
 from coord.client.cache import Changes as AsyncChanges
-from coord.client.mirror import Cached
-from coord.client.request import NEVER
+from coord.client.core.mirror import Cached
+from coord.client.core.request import NEVER
+from coord.client.kept import CACHE, KeptHere
 
 T = TypeVar("T")
 
 
-class Cache:
+class Cache(KeptHere):
     """A copy of a znode and everything below it: ``with client.cache("/cfg") as cache: cache.get("/cfg/a")``
 
     Once the block is entered the copy is whole, and shows everything that was acknowledged before. From then on it
@@ -34,6 +35,8 @@ class Cache:
     the old copy, which is there until the new one is whole. Waiting for something raises :attr:`failure`, once
     there is one.
     """
+
+    _instead = CACHE
 
     def __init__(
         self, owner: object, loop: Loop, path: str, make: Callable[[], AsyncCache], seconds: float

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from coord.api.ops import Row
 from coord.api.results import Result
-from coord.client.arguments import freshness
 from coord.client.blocking.loop import Loop
 from coord.client.client import Client as AsyncClient
-from coord.client.request import WRITE
+from coord.client.core.arguments import freshness
+from coord.client.core.request import WRITE
 
 T = TypeVar("T")
 

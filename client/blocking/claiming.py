@@ -2,22 +2,20 @@
 :mod:`coord.client.claiming`.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
-from coord.api.results import ClaimFacts, ClaimPage, Released
-from coord.client.arguments import PAGE
+from coord.api.ops import Lane
+from coord.api.results import ClaimFacts, ClaimPage, Released, Rotated
+from coord.client.blocking.calls import Calls
 from coord.client.blocking.grant import Grant
-from coord.client.blocking.loop import Loop
-from coord.client.client import Client as AsyncClient
+from coord.client.blocking.portal import Portal
+from coord.client.core.arguments import PAGE
 from coord.client.grant import Grant as AsyncGrant
 
 
-class Claiming:
+class Claiming(Calls):
     """How a client claims znodes, looks at claims, and fences what they protect."""
-
-    _owner: object
-    _loop: Loop
-    _client: AsyncClient
 
     def claim(
         self,
@@ -37,8 +35,10 @@ class Claiming:
         missing above it, if it is not there; it goes again once nobody claims it.
 
         Raises :class:`~coord.api.errors.Claimed` (refused) with ``wait=False`` when it can't be had at once, and
-        :class:`~coord.api.errors.DeadlineExceeded` (refused) when it was not granted in time: if it is granted all the
-        same it is given back at once. *Ctrl-C* likewise.
+        :class:`~coord.api.errors.DeadlineExceeded` when it was not granted in time: ``refused`` when it was known to
+        wait, or was not sent yet; ``unknown`` when no member had answered. If it is granted all the same, as that was
+        already on its way, it is given back at once: others may see it held for a moment, and this client never has
+        it. *Ctrl-C* likewise.
         """
         client = self._client
         work = partial(
@@ -51,8 +51,8 @@ class Claiming:
             create=create,
             deadline=deadline,
         )
-        grant = self._loop.run(work, client._seconds(deadline), unwanted=self._withdraw)
-        return Grant(self._owner, self._loop, grant)
+        grant = self._loop.run(work, client._seconds(deadline), unwanted=AsyncGrant.release_nowait)
+        return Grant(Portal(self), grant)
 
     def claim_first(
         self,
@@ -64,7 +64,8 @@ class Claiming:
         label: bytes = b"",
         deadline: float | None = None,
     ) -> list[Grant]:
-        """Claim up to ``count`` children that nobody claims, in the order of their names, in one request.
+        """Claim up to ``count`` children that nobody claims, in the order of their names, in one request. Those that
+        are held back are passed over, and those whose lanes have no room.
 
         With ``wait`` and no such child: wait for one, first come, first served; else the list may be empty.
         ``values`` reads their values with them (``Grant.value``). Raises as :meth:`claim` does.
@@ -74,7 +75,7 @@ class Claiming:
             client.claim_first, parent, count, wait=wait, values=values, label=label, deadline=deadline
         )
         grants = self._loop.run(work, client._seconds(deadline), unwanted=self._withdraw_all)
-        return [Grant(self._owner, self._loop, grant) for grant in grants]
+        return [Grant(Portal(self), grant) for grant in grants]
 
     def release(self, number: int, *, force: bool = False, deadline: float | None = None) -> Released:
         """Give a claim of this session up by its number, held or waiting; with ``force`` another session's, too.
@@ -95,6 +96,26 @@ class Claiming:
         work = partial(
             client.claim_settings, path, capacity=capacity, lock_delay=lock_delay, deadline=deadline
         )
+        self._loop.run(work, client._seconds(deadline), True)
+
+    def hold_back(self, path: str, delay: float | None, *, deadline: float | None = None) -> None:
+        """Grant no claim of ``path`` for ``delay`` seconds of cluster time, which stands still while the cluster has no
+        leader; ``None``: until it is said otherwise; 0: the holding back is over. Who holds it goes on, and who waits,
+        waits. At a parent it holds back :meth:`claim_first` there, too: a queue that is paused. It goes with the
+        znode, which must exist, and says nothing about how long that lives.
+        """
+        client = self._client
+        work = partial(client.hold_back, path, delay, deadline=deadline)
+        self._loop.run(work, client._seconds(deadline), True)
+
+    def lanes(self, path: str, lanes: Iterable[Lane], *, deadline: float | None = None) -> None:
+        """Limits that ``path`` shares with all znodes which have a lane of the same name, wherever in the cluster: a
+        claim is granted only while each has room (see :class:`~coord.api.ops.Lane`). At most 4; none takes them away.
+        They go with the znode, which must exist. Where some share much and others little, name the widest shared one
+        first: that decides only what it costs.
+        """
+        client = self._client
+        work = partial(client.lanes, path, lanes, deadline=deadline)
         self._loop.run(work, client._seconds(deadline), True)
 
     def fence(self, path: str, claim: str | None, *, deadline: float | None = None) -> None:
@@ -137,16 +158,24 @@ class Claiming:
     def claim_info(
         self, path: str, *, at_least: int | None = None, local: bool = False, deadline: float | None = None
     ) -> ClaimFacts:
-        """What holds for claims at ``path``: capacity, lock delay, how many hold and wait, and the fences."""
+        """What holds for claims at ``path``: capacity, lock delay, how many hold and wait, how many were lost, whether
+        it is held back, lanes, fences; and how many of its children are free, held, held back, blocked.
+        """
         client = self._client
         work = partial(client.claim_info, path, at_least=at_least, local=local, deadline=deadline)
         return self._loop.run(work, client._seconds(deadline))
 
-    # --- inside, in the client's thread ---
+    def rotate_token_keys(self, *, revoke: str | None = None, deadline: float | None = None) -> Rotated:
+        """Have every member make a new key for signing tokens; it is used a minute after it has come into the tree
+        (``/coord/token-keys``). Former keys stay there until no token that they signed can be believed any more.
+        ``revoke``: the name of a key that goes at once, and whose tokens are refused by whoever has heard of it.
+        """
+        client = self._client
+        work = partial(client.rotate_token_keys, revoke=revoke, deadline=deadline)
+        return self._loop.run(work, client._seconds(deadline), True)
 
-    def _withdraw(self, grant: AsyncGrant) -> None:
-        self._client._withdraw(grant._claim)
+    # --- inside, in the client's thread ---
 
     def _withdraw_all(self, grants: list[AsyncGrant]) -> None:
         for grant in grants:
-            self._withdraw(grant)
+            grant.release_nowait()

@@ -11,24 +11,23 @@ from coord.api.ops import BranchOp, Compare, Delete, Exists, Get, Kind, List, Mu
 from coord.api.paths import ROOT
 from coord.api.results import Created, Deleted, MultiResult, Page, Stat, Written, Znode
 from coord.api.tokens import Token
-from coord.client.arguments import PAGE, create_op
 from coord.client.blocking.builder import Conditions
 from coord.client.blocking.cache import Cache
-from coord.client.blocking.calls import Calls
 from coord.client.blocking.claiming import Claiming
 from coord.client.blocking.grant import Grant
 from coord.client.blocking.standing import Standing
 from coord.client.blocking.transaction import Transaction, transact
 from coord.client.blocking.watch import Watch
-from coord.client.mirror import ZNODES_MAX
-from coord.client.results import LogPage, SessionPage
+from coord.client.core.arguments import PAGE, create_op
+from coord.client.core.mirror import ZNODES_MAX
+from coord.client.core.results import LogPage, SessionPage
 from coord.client.watch import OnGap, Scope
 
 Names: TypeAlias = list[str]
 T = TypeVar("T")
 
 
-class Client(Calls, Claiming, Standing):
+class Client(Claiming, Standing):
     """One session, its requests and its watches. Made by :func:`coord.client.blocking.connect`; safe to share among
     threads.
 
@@ -140,10 +139,14 @@ class Client(Calls, Claiming, Standing):
         version: int | None = None,
         revision: int | None = None,
         subtree: bool = False,
+        missing_ok: bool = False,
         deadline: float | None = None,
     ) -> Deleted:
-        """Delete a znode, or with ``subtree`` everything below it too, under the same conditions as :meth:`set`."""
-        op = Delete(path, version, revision, bool(subtree))
+        """Delete a znode, or with ``subtree`` everything below it too, under the same conditions as :meth:`set`.
+
+        With ``missing_ok`` one that is not there is no error, whatever the conditions: ``Deleted.count`` is 0 then.
+        """
+        op = Delete(path, version, revision, bool(subtree), bool(missing_ok))
         return cast(Deleted, self._write(op.row(), deadline))
 
     def multi(
@@ -156,7 +159,8 @@ class Client(Calls, Claiming, Standing):
     ) -> MultiResult:
         """If all of ``compare`` holds do ``then``, else ``otherwise``: all ops of the branch or none, at one revision.
 
-        An op that is refused refuses the whole, with its error; ``details["position"]`` says which.
+        An op that is refused refuses the whole, with its error; ``details["position"]`` says which. A branch may hold a
+        :class:`~coord.api.ops.Multi` in its turn: its comparisons see what was done before it.
         """
         try:
             row = Multi(tuple(compare), tuple(then), tuple(otherwise)).row()

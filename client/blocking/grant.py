@@ -5,14 +5,16 @@ from types import TracebackType
 from typing import Self
 
 from coord.api.errors import CoordError
+from coord.api.signed import SignedToken
 from coord.api.tokens import Token
-from coord.client.blocking.loop import Loop
+from coord.client.blocking.portal import Portal
+from coord.client.core.request import NEVER
 from coord.client.grant import RELEASE_SECONDS
 from coord.client.grant import Grant as AsyncGrant
-from coord.client.request import NEVER
+from coord.client.kept import GRANT, KeptHere
 
 
-class Grant:
+class Grant(KeptHere):
     """A claim that is held: ``with client.claim("/locks/a") as grant: …``, or :meth:`release` it.
 
     It is certain while ``held``: the service grants it to nobody else before this client knows, by its own clock,
@@ -21,9 +23,10 @@ class Grant:
     service itself does so below a fence (``client.fence``, ``client.fenced``).
     """
 
-    def __init__(self, owner: object, loop: Loop, grant: AsyncGrant) -> None:
-        self._owner = owner  # see Client
-        self._loop = loop
+    _instead = GRANT
+
+    def __init__(self, portal: Portal, grant: AsyncGrant) -> None:
+        self._portal = portal
         self._grant = grant
         self.path = grant.path
         """The znode's."""
@@ -41,9 +44,21 @@ class Grant:
         return self._grant.number
 
     @property
+    def lost_before(self) -> int:
+        """How many claims of the znode were lost before, since it was created: their session ended or expired while
+        they were held, or somebody else released them by force. (Those that were released are not among them.)
+        """
+        return self._grant.lost_before
+
+    @property
     def held(self) -> bool:
         """Whether it is certain that nobody else is granted it now. Any thread may ask."""
         return self._grant.held
+
+    @property
+    def over(self) -> CoordError | None:
+        """Why it is over, once that was heard; ``None`` before. Any thread may ask."""
+        return self._grant.over
 
     def remaining(self) -> float:
         """Seconds for which it is certain, whatever happens to the connection; 0: it may be over, or is.
@@ -60,13 +75,33 @@ class Grant:
         """Wait until it is over; returns why: :class:`~coord.api.errors.NotHeld` or
         :class:`~coord.api.errors.SessionEnded`. *Cancellation* leaves nothing behind.
         """
-        return self._loop.run(self._grant.wait_over, NEVER)
+        self._portal.check_thread()
+        return self._grant.over or self._portal.run(self._grant.wait_over, NEVER)
 
     def release(self, *, deadline: float = NEVER) -> None:
         """Give it up; the next in line has it then. Done when the service has answered; one that is over already is
         no error. Raises as any write does.
         """
-        self._loop.run(partial(self._grant.release, deadline=deadline), deadline, True)
+        self._portal.check_thread()
+        if self._grant.over is None:
+            self._portal.run(partial(self._grant.release, deadline=deadline), deadline, effect=True)
+
+    def sign(self, *, ttl: float | None = None, deadline: float = NEVER) -> SignedToken:
+        """The token with the service's signature, as a text that can be verified without asking the service: it is of
+        this path, and of this session. ``ttl``: for how many seconds from now, by wall clocks, at most 900; ``None``:
+        the session's timeout, or those, if it is longer.
+
+        A signature says where a token is from, not that it is the latest: the resource still refuses tokens below the
+        greatest that it has seen. Its path is the one in the whole tree, also in a namespace. Each call asks anew: it
+        was held at some moment during the call. Raises :class:`~coord.api.errors.NotHeld` (refused) when it is not.
+        """
+        return self._portal.run(partial(self._grant.sign, ttl=ttl, deadline=deadline), deadline)
+
+    def release_nowait(self) -> None:
+        """Give it up, and do not wait for the answer: for code that must not wait. It is sent, and applied, in any
+        case while the session lives. One that is over already is no error.
+        """
+        self._portal.hand(self._grant.release_nowait)
 
     def hand_over(self, to: int, *, deadline: float = NEVER) -> None:
         """Give it up in favour of a claim that waits for it, by its number, in one step and out of order.
@@ -74,7 +109,7 @@ class Grant:
         Raises :class:`~coord.api.errors.NotHeld` (refused) when it is not held any more, and
         :class:`~coord.api.errors.Conflict` (refused) when that claim does not wait here; it is held on then.
         """
-        self._loop.run(partial(self._grant.hand_over, to, deadline=deadline), deadline, True)
+        self._portal.run(partial(self._grant.hand_over, to, deadline=deadline), deadline, effect=True)
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +121,7 @@ class Grant:
         traceback: TracebackType | None,
     ) -> None:
         """Release it, also when the block was cancelled; what remains undone by the deadline ends with the session."""
-        if self._loop.forked:
+        if self._portal.forked:
             return  # it is the parent's
         try:
             self.release(deadline=RELEASE_SECONDS)

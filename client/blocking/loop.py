@@ -27,11 +27,12 @@ import anyio.abc
 
 from coord.api.errors import DeadlineExceeded, Disconnected, InvalidRequest
 from coord.api.ops import Row
-from coord.client.blocking.waited import CLOSED, Call, Errand, Look, Stay, Waited
+from coord.client.blocking.waited import Call, Errand, Look, Stay, Waited
 from coord.client.client import Client
 from coord.client.connecting import Connecting
+from coord.client.core.conversation import CLOSED
+from coord.client.core.request import WRITE, Request
 from coord.client.forks import own
-from coord.client.request import WRITE, Request
 
 log = logging.getLogger("coord.client")
 
@@ -81,7 +82,7 @@ class Loop:
             raise
         if self._client is None:
             self._thread.join(CLOSE_SECONDS)
-            raise self._failure or Disconnected(CLOSED)
+            raise self._failure or Disconnected(CLOSED, outcome="refused")
         return self._client
 
     @property
@@ -164,11 +165,21 @@ class Loop:
         return stay
 
     def leave(self, stay: Stay[T]) -> None:
-        """Once it returns, ``inside`` has ended, and what was entered is left."""
-        if not self.forked:
-            self.check_thread()
-            self.hand(stay.give_up)
-            stay.left.wait(CLOSE_SECONDS)
+        """Once it returns, ``inside`` has ended, and what was entered is left: that takes as long as it takes, but not
+        for ever. Raises :class:`~coord.api.errors.DeadlineExceeded` (unknown) when the client's thread does not run.
+        """
+        if self.forked:
+            return
+        self.check_thread()
+        self.hand(stay.give_up)
+        while not stay.left.wait(CLOSE_SECONDS):
+            runs = threading.Event()
+            self.hand(runs.set)
+            if not runs.wait(CLOSE_SECONDS):
+                raise DeadlineExceeded(
+                    "the client's own thread does not run: what blocks it? What was entered is left when it does",
+                    outcome="unknown",
+                )
 
     def do(self, waited: Waited, seconds: float = inf, effect: bool = False) -> None:
         """Begin it there, and wait here. ``effect``: if nobody knows what becomes of it, it may have happened."""
@@ -181,11 +192,10 @@ class Loop:
             raise
         if not done:
             self.hand(waited.give_up)
-            late = DeadlineExceeded(
-                "the deadline passed, and the client's own thread does not run: what blocks it?"
+            raise DeadlineExceeded(
+                "the deadline passed, and the client's own thread does not run: what blocks it?",
+                outcome="unknown" if effect else "refused",
             )
-            late.outcome = "unknown" if effect else "refused"
-            raise late
         if waited.error is not None:
             raise waited.error
 
@@ -246,9 +256,9 @@ class Loop:
 
     def _spawn(self, work: Callable[[anyio.CancelScope], Coroutine[Any, Any, None]]) -> anyio.CancelScope:
         if self._tasks is None:
-            error = Disconnected(CLOSED)
-            error.outcome = "refused"
-            raise error
+            if self._client is not None:
+                self._client._core._check_open()  # its session may have ended before
+            raise Disconnected(CLOSED, outcome="refused")
         scope = anyio.CancelScope()
         self._tasks.start_soon(work, scope)
         return scope

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NoReturn, Self
+from typing import Self
 
-from coord.api.errors import CoordError, Disconnected, InvalidRequest
+from coord.api.errors import CoordError, Disconnected
 from coord.client.blocking.loop import Loop
-from coord.client.blocking.waited import CLOSED, Waited
+from coord.client.blocking.waited import Waited
 from coord.client.client import Client as AsyncClient
 from coord.client.core import OVER, State
+from coord.client.core.conversation import CLOSED
+from coord.client.kept import CLIENT, KeptHere
 from coord.client.link import Link
-from coord.client.standing import KEPT_HERE
 
 
 class Change(Waited):
@@ -41,8 +42,10 @@ class Change(Waited):
             self.lock.release()
 
 
-class States:
+class States(KeptHere):
     """What :meth:`Standing.states` returns."""
+
+    _instead = CLIENT
 
     def __init__(self, owner: object, loop: Loop, link: Link) -> None:
         self._owner = owner  # see Client
@@ -65,8 +68,10 @@ class States:
         return state
 
 
-class Standing:
+class Standing(KeptHere):
     """Facts, which cost nothing to ask for, and news of them."""
+
+    _instead = CLIENT
 
     _owner: object
     _loop: Loop
@@ -104,7 +109,7 @@ class Standing:
         """Wait until the client is over; returns why: :class:`~coord.api.errors.SessionEnded`, most likely."""
         for _ in self.states():
             pass
-        return self._client._core.failure or Disconnected(CLOSED)
+        return self._client._core.failure or Disconnected(CLOSED, outcome="refused")
 
     def remaining(self) -> float:
         """Seconds for which the session certainly lives on, whatever happens; 0: it may be over, or is.
@@ -127,17 +132,11 @@ class Standing:
         return self._client.session_timeout
 
     @property
+    def deadline(self) -> float:
+        """Seconds that a call has, unless it says otherwise."""
+        return self._client.deadline
+
+    @property
     def member(self) -> int:
         """The member this client is connected to; 0 while it is not."""
         return self._client.member
-
-    # --- what it can't be ---
-
-    def __copy__(self) -> NoReturn:
-        raise InvalidRequest(KEPT_HERE.format(verb="copied"))
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        raise InvalidRequest(KEPT_HERE.format(verb="copied"))
-
-    def __reduce__(self) -> NoReturn:
-        raise InvalidRequest(KEPT_HERE.format(verb="pickled"))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import anyio
 
@@ -14,7 +14,8 @@ from coord.api.ops import Kind
 from coord.api.results import Result
 from coord.client.blocking.loop import Loop
 from coord.client.client import Client as AsyncClient
-from coord.client.overlay import Seen
+from coord.client.core.overlay import Seen
+from coord.client.kept import TRANSACTION, KeptHere
 from coord.client.transaction import Transaction as AsyncTransaction
 from coord.client.transaction import pause_seconds, too_many
 
@@ -22,8 +23,13 @@ log = logging.getLogger("coord.client")
 
 T = TypeVar("T")
 
+AWAITED: Final = (
+    "nothing is awaited here: transact takes a plain function of a Transaction, not one that returns "
+    "a coroutine"
+)
 
-class Transaction:
+
+class Transaction(KeptHere):
     """One try of a transaction: ``with client.transaction() as t: …``
 
     What is read is remembered, and read once; what is written is kept, and shown to later reads of the same
@@ -35,6 +41,8 @@ class Transaction:
     Reads never show a mixture of states that the tree has not had: where that would be, they raise the ``Conflict``
     themselves. A block that raises writes nothing. Safe to use from several threads.
     """
+
+    _instead = TRANSACTION
 
     def __init__(self, owner: object, loop: Loop, transaction: AsyncTransaction) -> None:
         self._owner = owner  # see Client
@@ -138,15 +146,21 @@ def transact(
     """See :meth:`coord.client.blocking.Client.transact`; and :func:`coord.client.transaction.transact`, which this is,
     but for ``function`` being called in the caller's own thread.
     """
+    if not callable(function):
+        raise InvalidRequest(f"transact takes a function of a Transaction, not {function!r:.40}")
     if inspect.iscoroutinefunction(function):
-        raise InvalidRequest("nothing is awaited here: transact takes a plain function of a Transaction")
+        raise InvalidRequest(AWAITED)
     ends_at = loop.look(partial(client._link.deadline, seconds))
     tries = 0
     while True:
         inner = loop.look(partial(AsyncTransaction, client, ends_at))
         try:
             with Transaction(owner, loop, inner) as transaction:
-                return function(transaction)
+                found = function(transaction)
+                if inspect.iscoroutine(found):  # of a lambda, or a partial
+                    found.close()
+                    raise InvalidRequest(f"{AWAITED}; nothing was written")
+                return found
         except Exception as error:
             if not inner.stale:
                 raise

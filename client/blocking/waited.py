@@ -15,15 +15,14 @@ import anyio
 from coord.api.errors import CoordError, Disconnected
 from coord.api.ops import Row
 from coord.client.core import NEVER, OVER, Request
+from coord.client.core.conversation import CLOSED
+from coord.client.core.request import WRITE
 from coord.client.link import Link
-from coord.client.request import WRITE
 
 T = TypeVar("T")
 
 Spawn = Callable[[Callable[[anyio.CancelScope], Coroutine[Any, Any, None]]], anyio.CancelScope]
 """Begins a task in the client's thread, and returns the scope it is given; or raises why it can't."""
-
-CLOSED: Final = "this client is closed"
 
 
 class Waited:

@@ -11,7 +11,9 @@ import anyio
 from coord.api.errors import DeadlineExceeded, Disconnected, InvalidRequest
 from coord.api.events import Event
 from coord.client.blocking.loop import Loop
-from coord.client.blocking.waited import CLOSED, Stay
+from coord.client.blocking.waited import Stay
+from coord.client.core.conversation import CLOSED
+from coord.client.kept import WATCH, KeptHere
 from coord.client.watch import Watch as AsyncWatch
 from coord.limits import MIB
 
@@ -49,13 +51,11 @@ class Ahead:
         """The next event; ``None``: the watch is closed. Raises what ended it, or that it took too long."""
         with self._news:
             if not self._news.wait_for(lambda: self._events or self._over or self._left, timeout):
-                late = DeadlineExceeded(f"there was no event in {timeout:g} s")
-                late.outcome = "refused"
-                raise late
+                raise DeadlineExceeded(f"there was no event in {timeout:g} s", outcome="refused")
             if self._left:
                 return None
             if not self._events:
-                raise self._error or Disconnected(CLOSED)
+                raise self._error or Disconnected(CLOSED, outcome="refused")
             event, _ = self._events.popleft()
             self._bytes -= len(event.value or b"")
             room = self._room
@@ -78,7 +78,7 @@ class Ahead:
     async def fill(self, events: AsyncWatch) -> None:
         with self._news:
             self._next_revision = events.next_revision
-        error: Exception = Disconnected(CLOSED)
+        error: Exception = Disconnected(CLOSED, outcome="refused")
         try:
             async for event in events:
                 room = self._add(event, events.next_revision)
@@ -103,12 +103,14 @@ class Ahead:
             return self._room
 
 
-class Watch:
+class Watch(KeptHere):
     """Events of a part of the tree: ``with client.watch("/a") as events: for event in events: …``
 
     What :class:`coord.client.Watch` promises. Several threads may take events from one watch: each gets others. One
     that waits for an event is told when another thread leaves the block: its loop ends.
     """
+
+    _instead = WATCH
 
     def __init__(self, owner: object, loop: Loop, make: Callable[[], AsyncWatch], seconds: float) -> None:
         self._owner = owner  # see Client

@@ -22,6 +22,10 @@ EXPIRE_SESSIONS = 3
 SET_LIMITS = 4
 """``(SET_LIMITS, {name: value})``: the leader's configured :class:`~coord.limits.StoreLimits`."""
 
+PUT_TOKEN_KEY = 5
+"""``(PUT_TOKEN_KEY, member, key, value, generation, retire_ms)``: a member's public key, for signed tokens, goes into
+the tree; its former ones stay there for ``retire_ms`` more."""
+
 Command: TypeAlias = tuple[Any, ...]
 
 Request: TypeAlias = Sequence[Any]

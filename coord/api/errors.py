@@ -22,21 +22,28 @@ class CoordError(Exception):
     """Base of all that coord raises to its users.
 
     ``code`` is the number on the wire, ``slug`` its name for programs, ``outcome`` says whether the
-    operation happened, ``details`` holds the facts behind ``message`` (for instance ``{"version": 3}``).
+    operation happened, ``details`` holds the facts behind ``message`` (for instance ``{"version": 3}``). Where more is
+    known of an outcome than its class says, whoever makes the error says so.
     """
 
     code: ClassVar[int] = 1
     slug: ClassVar[str] = "error"
     outcome: Outcome = "refused"
 
-    def __init__(self, message: str, details: Details | None = None) -> None:
+    def __init__(
+        self, message: str, details: Details | None = None, *, outcome: Outcome | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.details: Details = details or {}
+        if outcome is not None:
+            self.outcome = outcome
 
     def anew(self) -> Self:
         """The same once more: an error that is raised to several gathers a traceback for each."""
-        return type(self)(self.message, self.details)
+        again = type(self)(self.message, self.details)
+        again.outcome = self.outcome
+        return again
 
 
 class NotFound(CoordError):

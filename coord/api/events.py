@@ -15,8 +15,11 @@ Change: TypeAlias = tuple[int, str, bytes | None, int, int, int, int]
 ``session`` and ``request`` name who asked; both 0 where nobody did.
 
 Of a change of a claim (CLAIMED, RELEASED, QUEUED, WITHDRAWN) ``session`` is the claim's, ``request`` its number,
-``value`` its label (CLAIMED, QUEUED; else ``None``) and ``version`` the token that it had (RELEASED; else 0).
+``value`` its label (CLAIMED, QUEUED; else ``None``) and ``version`` the token that it had (RELEASED), or how many
+claims of the znode were lost before (CLAIMED; of the others 0).
 Of CONFIGURED ``version`` is the capacity; of FENCED ``value`` is the claim's path, ``None``: the fence was taken away.
+Of HELD_BACK ``version`` is for how many ms of cluster time, 0: the holding back is over, ``UNTIL_TOLD``: until it is
+said otherwise; of LANES_SET how many lanes the znode has now.
 """
 
 Revision: TypeAlias = tuple[int, int, int, tuple[Change, ...]]
@@ -24,7 +27,12 @@ Revision: TypeAlias = tuple[int, int, int, tuple[Change, ...]]
 
 CREATED, CHANGED, DELETED = 1, 2, 3
 CLAIMED, RELEASED, QUEUED, WITHDRAWN, CONFIGURED, FENCED = 4, 5, 6, 7, 8, 9
+HELD_BACK, LANES_SET = 10, 11
 """Kinds above ``DELETED`` leave the tree as it is. A watch is told of them only if it asks."""
+
+
+UNTIL_TOLD = 2**63 - 1
+"""The ``version`` of a change that holds back for no set time."""
 
 
 class ChangeKind(IntEnum):
@@ -42,6 +50,10 @@ class ChangeKind(IntEnum):
     """The settings of the claims of a path."""
     FENCED = FENCED
     """A fence was set, or taken away."""
+    HELD_BACK = HELD_BACK
+    """From now on no claim is granted at a path, or it is again."""
+    LANES_SET = LANES_SET
+    """The lanes of a path."""
     OTHER = -1
     """One that a newer member knows and this code does not."""
 
@@ -80,7 +92,12 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change, as a watch tells it."""
+    """A change, as a watch tells it.
+
+    Of one with ``Reason.RELISTED`` only is known what a listing shows: ``kind``, ``path``, ``value`` and ``version``
+    (of a deletion the last one that was known) are those of the difference, ``revision`` is the listing's, ``wall_ms``
+    the znode's last change (of a deletion 0), and ``session`` and ``request`` are 0.
+    """
 
     kind: ChangeKind
     path: str

@@ -17,13 +17,29 @@ Row: TypeAlias = Sequence[Any]
 CREATE, SET, DELETE, GET, EXISTS, LIST, MULTI = 1, 2, 3, 4, 5, 6, 7
 LOG, SESSIONS, STATUS = 8, 9, 10
 CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED_WRITE, CLAIMS, CLAIM_INFO = range(11, 19)
+HOLD_BACK, LANES = 19, 20
+SIGN_TOKEN, ROTATE_TOKEN_KEYS = 30, 31
 
 WRITES = frozenset(
-    {CREATE, SET, DELETE, MULTI, CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED_WRITE}
+    {
+        CREATE,
+        SET,
+        DELETE,
+        MULTI,
+        CLAIM,
+        CLAIM_FIRST,
+        RELEASE,
+        CLAIM_SETTINGS,
+        FENCE,
+        FENCED_WRITE,
+        HOLD_BACK,
+        LANES,
+        ROTATE_TOKEN_KEYS,
+    }
 )
 """Ops that go through the log. A multi always does, also one that only reads."""
 
-READS = frozenset({GET, EXISTS, LIST, LOG, SESSIONS, STATUS, CLAIMS, CLAIM_INFO})
+READS = frozenset({GET, EXISTS, LIST, LOG, SESSIONS, STATUS, CLAIMS, CLAIM_INFO, SIGN_TOKEN})
 
 
 class Kind(IntEnum):
@@ -56,6 +72,7 @@ class SetFlag:
 
 class DeleteFlag:
     SUBTREE = 1
+    MISSING_OK = 2
 
 
 class ListFlag:
@@ -77,6 +94,13 @@ class ClaimFirstFlag:
 
 class ReleaseFlag:
     FORCE = 1
+
+
+MULTI_DEPTH = 4
+"""Levels of multis, the outermost included."""
+
+LANES_MAX = 4
+"""Of one znode."""
 
 
 class ReadMode(IntEnum):
@@ -175,15 +199,19 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a znode, or with ``subtree`` everything below it too."""
+    """Delete a znode, or with ``subtree`` everything below it too. ``missing_ok``: one that is not there is no error
+    (also where a condition is given); none was deleted then.
+    """
 
     path: str
     version: int | None = None
     revision: int | None = None
     subtree: bool = False
+    missing_ok: bool = False
 
     def row(self) -> Row:
-        return [DELETE, self.path, self.version, self.revision, DeleteFlag.SUBTREE * self.subtree]
+        flags = DeleteFlag.SUBTREE * self.subtree | DeleteFlag.MISSING_OK * self.missing_ok
+        return [DELETE, self.path, self.version, self.revision, flags]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +268,8 @@ class Compare:
 class Multi:
     """If all comparisons hold do ``then``, else ``otherwise``: all ops of the branch, or none.
 
-    An op that is refused undoes the branch, and the multi is refused with that op's error.
+    An op that is refused undoes the branch, and the multi is refused with that op's error. A branch may hold a multi in
+    its turn (``MULTI_DEPTH`` levels in all), whose comparisons see what was done before it; a refused op undoes all.
     """
 
     compare: tuple[Compare, ...] = ()
@@ -325,6 +354,46 @@ class ClaimSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldBack:
+    """Grant no claim at ``path`` for ``delay_ms`` of cluster time; ``None``: until it is said otherwise; 0: the holding
+    back is over. At a parent it also holds back those who claim any child of it (``ClaimFirst``). Held claims go on.
+    """
+
+    path: str
+    delay_ms: int | None
+
+    def row(self) -> Row:
+        return [HOLD_BACK, self.path, self.delay_ms]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A limit that znodes share by its ``name``: a claim is granted while fewer than ``width`` claims are held at
+    znodes with this lane (0: any number), at most ``burst`` at once and one more in each ``interval_ms`` (0: as they
+    come). Each znode has its own view of the numbers.
+    """
+
+    name: str
+    width: int = 0
+    interval_ms: int = 0
+    burst: int = 1
+
+    def row(self) -> Row:
+        return [self.name, self.width, self.interval_ms, self.burst]
+
+
+@dataclass(frozen=True, slots=True)
+class SetLanes:
+    """The lanes of the znode at ``path``, at most ``LANES_MAX``: claims there are granted only while all have room."""
+
+    path: str
+    lanes: tuple[Lane, ...]
+
+    def row(self) -> Row:
+        return [LANES, self.path, [lane.row() for lane in self.lanes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Fence:
     """Bind ``path`` and all below it to the claim at ``claim``; ``None``: take the fence away."""
 
@@ -372,9 +441,33 @@ class ClaimInfo:
         return [CLAIM_INFO, self.path]
 
 
+@dataclass(frozen=True, slots=True)
+class SignToken:
+    """Read a signed token: a text that says which claim the token of claim ``number`` is of, and until when (by wall
+    clocks) it should be believed: ``ttl_ms``, 0 for as long as the session's timeout. Linearizable; of one's own held
+    claims only.
+    """
+
+    number: int
+    ttl_ms: int = 0
+
+    def row(self) -> Row:
+        return [SIGN_TOKEN, self.number, self.ttl_ms]
+
+
+@dataclass(frozen=True, slots=True)
+class RotateTokenKeys:
+    """Have every member make a new key for signing tokens. ``revoked``: and this one goes at once."""
+
+    revoked: str | None = None
+
+    def row(self) -> Row:
+        return [ROTATE_TOKEN_KEYS, self.revoked]
+
+
 TreeOp: TypeAlias = Create | Set | Delete | Get | Exists | List
 
-BranchOp: TypeAlias = TreeOp | Claim | Release | ClaimSettings | Fence
+BranchOp: TypeAlias = TreeOp | Claim | Release | ClaimSettings | HoldBack | SetLanes | Fence | Multi
 """What may stand in a branch of a multi; a claim in it does not wait."""
 
-Op: TypeAlias = BranchOp | Multi | ClaimFirst | FencedWrite | Claims | ClaimInfo
+Op: TypeAlias = BranchOp | ClaimFirst | FencedWrite | Claims | ClaimInfo | SignToken | RotateTokenKeys

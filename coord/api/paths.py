@@ -16,6 +16,10 @@ PATH_MAX_BYTES = 1024
 RESERVED = "/coord"
 """The service's own subtree; nobody creates, sets or deletes in it by request."""
 
+TOKEN_KEYS = "/coord/token-keys"
+"""Below it stand the public keys of the members, for signed tokens, each a JWK. Its value is the *generation* in
+decimal: how often new keys were asked for."""
+
 # No C0/C1 controls or DEL (they hide in terminals and logs), no lone surrogates (not UTF-8).
 _NAME = r"(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
 _VALID = re.compile(rf"(?:/{_NAME})+\Z")

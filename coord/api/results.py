@@ -16,13 +16,19 @@ from coord.api.ops import (
     FENCE,
     FENCED_WRITE,
     GET,
+    HOLD_BACK,
+    LANES,
     LIST,
     MULTI,
     RELEASE,
+    ROTATE_TOKEN_KEYS,
     SET,
+    SIGN_TOKEN,
     Kind,
+    Lane,
     Row,
 )
+from coord.api.signed import SignedToken
 from coord.api.tokens import Token
 
 _KINDS: Final = {int(kind): kind for kind in Kind}
@@ -127,6 +133,8 @@ class Claiming:
     """``None`` while it waits."""
     before: int
     """How many claims wait before it; 0 when it is held."""
+    lost: int
+    """How many claims of the znode were lost so far, as in :class:`ClaimFacts`."""
     revision: int
 
 
@@ -136,6 +144,8 @@ class ClaimedChild:
     name: str
     value: bytes | None
     """Only where asked for."""
+    lost: int
+    """How many claims of the znode were lost so far, as in :class:`ClaimFacts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +186,8 @@ class ClaimRow:
     """Wall clock, for people: since when it is held, or waits."""
     before: int
     """How many claims wait before it."""
+    lost: int
+    """How many claims of the znode were lost so far, as in :class:`ClaimFacts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +198,19 @@ class ClaimPage:
     more: bool
     incarnation: int
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenFacts:
+    """Of the children of a znode, how many …"""
+
+    free: int
+    """… a ``claim_first`` could claim now, or would could all lanes be used at once."""
+    held: int
+    held_back: int
+    """… are not held, and held back or in a lock delay."""
+    blocked: int
+    """… would be free, had their lanes room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +228,23 @@ class ClaimFacts:
     fences: tuple[str, ...]
     """The subtrees that are fenced by the claim at this path; the first 20."""
     incarnation: int
+    lost: int
+    """How many claims were lost here since the znode was created: their session ended or expired while they were held,
+    or another session released them by force."""
+    held_back: bool
+    held_back_ms: int | None
+    """For how many ms of cluster time it will be; ``None``: until it is said otherwise. 0 if it is not held back."""
+    lanes: tuple[Lane, ...]
+    children: ChildrenFacts
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """New keys for signing tokens were asked for."""
+
+    generation: int
+    """That they are of: how often they were asked for."""
     revision: int
 
 
@@ -219,6 +261,8 @@ Result = (
     | Released
     | ClaimPage
     | ClaimFacts
+    | SignedToken
+    | Rotated
     | None
 )
 
@@ -252,18 +296,18 @@ def result_from_row(op: Row, row: Any, revision: int) -> Result:
         )
     if code == FENCED_WRITE:
         return result_from_row(op[2], row, revision)
-    if code in (CLAIM_SETTINGS, FENCE):
+    if code in (CLAIM_SETTINGS, HOLD_BACK, LANES, FENCE):
         return None
     return _claim_result(code, row, revision)
 
 
 def _claim_result(code: int, row: Any, revision: int) -> Result:
     if code == CLAIM:
-        number, token, before, incarnation = row
-        return Claiming(number, Token(incarnation, token) if token else None, before, revision)
+        number, token, before, incarnation, lost = row
+        return Claiming(number, Token(incarnation, token) if token else None, before, lost, revision)
     if code == CLAIM_FIRST:
         waiting, claimed, incarnation = row
-        children = tuple(ClaimedChild(number, name, value) for number, name, value in claimed)
+        children = tuple(ClaimedChild(*each) for each in claimed)
         return ClaimedFirst(waiting, children, Token(incarnation, revision), revision)
     if code == RELEASE:
         return Released(row or None, revision)
@@ -279,7 +323,8 @@ def _claim_result(code: int, row: Any, revision: int) -> Result:
             revision,
         )
     if code == CLAIM_INFO:
-        capacity, delay_ms, left_ms, holders, waiters, fenced_by, fences, incarnation = row
+        capacity, delay_ms, left_ms, holders, waiters, fenced_by, fences, incarnation, lost, *rest = row
+        held_back_ms, lanes, children = rest
         return ClaimFacts(
             capacity,
             delay_ms,
@@ -289,6 +334,15 @@ def _claim_result(code: int, row: Any, revision: int) -> Result:
             tuple(fenced_by),
             tuple(fences),
             incarnation,
+            lost,
+            held_back_ms != 0,
+            held_back_ms,
+            tuple(Lane(*lane) for lane in lanes),
+            ChildrenFacts(*children),
             revision,
         )
+    if code == SIGN_TOKEN:
+        return SignedToken.parse(row)
+    if code == ROTATE_TOKEN_KEYS:
+        return Rotated(row, revision)
     raise ValueError(f"no op has the code {code}")

@@ -9,6 +9,7 @@ import typer
 from coord import __version__
 
 MEMBERS, TREE, CLAIMS = "Members", "The tree", "Claims: locks and elections"
+QUEUE = "Tasks"
 LOOKING, OFFLINE = "The service", "A data folder, offline"
 
 COMMANDS: Final = {
@@ -25,6 +26,10 @@ COMMANDS: Final = {
     "elect": ("holding", "elect", CLAIMS),
     "claims": ("claiming", "claims", CLAIMS),
     "why": ("claiming", "why", CLAIMS),
+    "fence": ("claiming", "fence", CLAIMS),
+    "token-keys": ("token_keys", "token_keys", CLAIMS),
+    "worker": ("worker", "worker", QUEUE),
+    "queue": ("queue", "queue", QUEUE),
     "watch": ("looking", "watch", LOOKING),
     "log": ("looking", "log", LOOKING),
     "status": ("looking", "status", LOOKING),
@@ -50,7 +55,10 @@ def build(only: str = "") -> typer.Typer:
     for name in [only] if only in COMMANDS else COMMANDS:
         file, function, panel = COMMANDS[name]
         command = getattr(import_module(f"coord.cli.{file}"), function)
-        app.command(name, rich_help_panel=panel)(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
     return app
 
 

@@ -9,7 +9,7 @@ import typer
 from coord.api.paths import ROOT
 from coord.api.results import ClaimFacts, ClaimRow
 from coord.cli.deadlocks import Wait, cycles, still_there, waits
-from coord.cli.options import EndpointsOption, JsonOption
+from coord.cli.options import EndpointsOption, JsonOption, TokenOption, tokens
 from coord.cli.printing import print_json, print_table, short_value, value_fields, wall_time
 from coord.cli.running import run
 from coord.client import Client
@@ -53,6 +53,41 @@ def claims(
         )
 
     run(command, endpoints)
+
+
+def fence(
+    path: Annotated[
+        str, typer.Argument(help="What is fenced: this znode, and all below.", show_default=False)
+    ],
+    claim: Annotated[
+        str | None,
+        typer.Argument(help="The lock, or the election, whose token is asked for.", show_default=False),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the fence away.")] = False,
+    token: TokenOption = None,
+    endpoints: EndpointsOption = None,
+) -> None:
+    """Let only the holder of a lock write below a path.
+
+    coord fence /reports /locks/report
+
+    From now on all others are refused, also those who have held it before and
+    do not know that they have lost it. It stays until it is taken away, which
+    is itself a write below it.
+    """
+    if (claim is None) != remove:
+        raise typer.BadParameter("give the path of a lock, or --remove (one of them)")
+    presented = tokens(token)
+
+    async def command(client: Client) -> None:
+        await client.fenced(*presented).fence(path, claim)
+        typer.echo(
+            f"{path} has no fence of its own"
+            if claim is None
+            else f"{path} is fenced by the claim of {claim}"
+        )
+
+    run(command, endpoints, session=True)
 
 
 def why(

@@ -13,6 +13,7 @@ from coord.api.errors import (
     NotFound,
     Overloaded,
     SessionEnded,
+    StaleToken,
     Unavailable,
 )
 
@@ -23,7 +24,8 @@ USAGE: Final = 2
 """The command line, or the configuration, is wrong."""
 NOT_FOUND: Final = 3
 CONFLICT: Final = 4
-"""The state is another than the one asked for: version, revision, exists already, not empty."""
+"""The state is another than the one asked for: version, revision, exists already, not empty, a
+claim that is another's by now."""
 UNAVAILABLE: Final = 5
 """No member answered, no quorum, or not in time. Trying again may help."""
 STORAGE: Final = 6
@@ -46,7 +48,7 @@ def exit_code(error: CoordError) -> int:
         return USAGE
     if isinstance(error, NotFound):
         return NOT_FOUND
-    if isinstance(error, Conflict | Exists | NotEmpty):
+    if isinstance(error, Conflict | Exists | NotEmpty | StaleToken):
         return CONFLICT
     if isinstance(error, Unavailable | Overloaded | Disconnected | DeadlineExceeded | SessionEnded):
         return UNAVAILABLE

@@ -1,9 +1,13 @@
 """Options that commands share."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+
+from coord.api.errors import InvalidRequest
+from coord.api.tokens import Token
 
 DEFAULT_ENDPOINTS = "127.0.0.1:4711,127.0.0.1:4712,127.0.0.1:4713"
 
@@ -12,7 +16,19 @@ EndpointsOption = Annotated[
     typer.Option(
         "--endpoints",
         "-e",
-        help="Members to connect to, HOST:PORT,…  [default: $COORD_ENDPOINTS, or 127.0.0.1:4711 to 4713]",
+        help="Members to connect to, HOST:PORT,…",
+        show_default="$COORD_ENDPOINTS, or 127.0.0.1:4711 to 4713",
+    ),
+]
+TokenOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--token",
+        envvar="COORD_FENCING_TOKEN",
+        help="Write as the holder with this fencing token, such as 1-4711: below a fence it must be the current one, "
+        "elsewhere it changes nothing. Below `coord lock` and `coord elect` it is in the environment, and need not be "
+        "given. Of several claims: once for each.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
@@ -31,3 +47,11 @@ def split_endpoints(endpoints: str | None) -> list[str]:
         if not host or not port.isdigit():
             raise typer.BadParameter(f"{each!r} is not HOST:PORT")
     return found
+
+
+def tokens(given: Sequence[str] | None) -> list[Token]:
+    """What is presented to fences. Raises :class:`typer.BadParameter`."""
+    try:
+        return [Token.parse(each) for each in given or ()]
+    except InvalidRequest as error:
+        raise typer.BadParameter(f"{error.message} (in --token, or in $COORD_FENCING_TOKEN)") from None

@@ -15,13 +15,13 @@ def serve(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A TOML file; flags override it.")
     ] = None,
-    member: Annotated[int | None, typer.Option(help="This member's id.  [default: 1]")] = None,
-    data: Annotated[Path | None, typer.Option(help="The data folder.  [default: ./coord-data]")] = None,
+    member: Annotated[int | None, typer.Option(help="This member's id.", show_default="1")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data folder.", show_default="./coord-data")] = None,
     listen: Annotated[
-        str | None, typer.Option(help="Where clients connect, HOST:PORT.  [default: 127.0.0.1:4711]")
+        str | None, typer.Option(help="Where clients connect, HOST:PORT.", show_default="127.0.0.1:4711")
     ] = None,
     peer_listen: Annotated[
-        str | None, typer.Option(help="Where the other members connect.  [default: the client port + 10]")
+        str | None, typer.Option(help="Where the other members connect.", show_default="the client port + 10")
     ] = None,
     members: Annotated[
         str | None,

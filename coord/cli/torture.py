@@ -23,17 +23,19 @@ def torture(
     nemesis: Annotated[
         str | None,
         typer.Option(
-            help="Faults: names or families with commas, all, none.  [default: kill,pause,partition]"
+            help="Faults: names or families with commas, all, none.", show_default="kill,pause,partition"
         ),
     ] = None,
     members: Annotated[int, typer.Option(min=1, max=9)] = 3,
     seconds: Annotated[float, typer.Option(min=1, max=7 * 86_400, help="Of faults.")] = 60.0,
     rate: Annotated[float, typer.Option(min=0.1, help="Requests a second, of all clients together.")] = 200.0,
     clients: Annotated[int, typer.Option(min=1, max=1_000)] = 6,
-    seed: Annotated[int | None, typer.Option(help="Draws clients and faults.  [default: a new one]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draws clients and faults.", show_default="a new one")
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Gets history, timeline, report.  [default: ./coord-torture/WORKLOAD-SEED]"),
+        typer.Option(help="Gets history, timeline, report.", show_default="./coord-torture/WORKLOAD-SEED"),
     ] = None,
     cluster: Annotated[
         str | None,

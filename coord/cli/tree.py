@@ -11,7 +11,7 @@ from coord.api.ops import Kind
 from coord.api.paths import join
 from coord.api.results import Child, Stat
 from coord.cli.exits import USAGE
-from coord.cli.options import EndpointsOption, JsonOption
+from coord.cli.options import EndpointsOption, JsonOption, TokenOption, tokens
 from coord.cli.printing import (
     print_json,
     print_table,
@@ -74,14 +74,15 @@ def set_(
     parents: Annotated[
         bool, typer.Option("--parents", "-p", help="With --create: missing parents, too.")
     ] = False,
+    token: TokenOption = None,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set a znode's value."""
-    data = _value(value, file)
+    data, presented = _value(value, file), tokens(token)
 
     async def command(client: Client) -> None:
-        written = await client.set(
+        written = await client.fenced(*presented).set(
             path, data, version=version, revision=revision, create=create, parents=parents
         )
         if as_json:
@@ -111,6 +112,7 @@ def create(
             "--ephemeral", help="Stay, and hold it, until Ctrl-C: it goes with this command's session."
         ),
     ] = False,
+    token: TokenOption = None,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,7 +120,7 @@ def create(
     if sum((container, ttl_ms is not None, ephemeral)) > 1:
         typer.echo("coord create: --container, --ttl-ms and --ephemeral exclude one another", err=True)
         raise typer.Exit(USAGE)
-    data = _value(value, file) if value is not None or file is not None else b""
+    data, presented = _value(value, file) if value is not None or file is not None else b"", tokens(token)
     kind = (
         Kind.CONTAINER
         if container
@@ -130,7 +132,7 @@ def create(
     )
 
     async def command(client: Client) -> None:
-        created = await client.create(
+        created = await client.fenced(*presented).create(
             path,
             data,
             kind=kind,
@@ -154,13 +156,16 @@ def delete(
     version: VersionOption = None,
     revision: RevisionOption = None,
     subtree: Annotated[bool, typer.Option("--subtree", "-r", help="With everything below it.")] = False,
+    token: TokenOption = None,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a znode, or a subtree."""
+    presented = tokens(token)
 
     async def command(client: Client) -> None:
-        deleted = await client.delete(path, version=version, revision=revision, subtree=subtree)
+        holder = client.fenced(*presented)
+        deleted = await holder.delete(path, version=version, revision=revision, subtree=subtree)
         if as_json:
             print_json({"path": path, "count": deleted.count, "revision": deleted.revision})
         else:

@@ -3,16 +3,22 @@
 from typing import Final
 
 from coord.api.checks import check
-from coord.api.commands import END_SESSION, OPEN_SESSION, REQUESTS, Command, Reply
+from coord.api.commands import END_SESSION, OPEN_SESSION, PUT_TOKEN_KEY, REQUESTS, Command, Reply
 from coord.api.errors import OK, LimitExceeded, SessionEnded, from_code
 from coord.api.events import Reason
 from coord.raft.types import ENTRY_COMMANDS, Entry
+from coord.replica import signing
 from coord.replica.serving import attach
 from coord.replica.state import ReplicaState, close, made_progress, reply
 from coord.replica.watches import MATCHES_MAX
 from coord.store.sessions import reply_weight
 from coord.store.store import Answer
 from coord.wire.entries import decode_entry, encode_command
+
+LOT_BYTES: Final = 1024 * 1024
+"""Of log that is applied before its answers are given. A member that starts is told at once that all of its log is
+committed: what hundreds of thousands of requests, their answers and events need meanwhile would be memory that it never
+gives back."""
 
 _ENDED: Final = {
     Reason.SESSION_ENDED: "the client ended it",
@@ -21,6 +27,18 @@ _ENDED: Final = {
 
 
 def apply_committed(state: ReplicaState, entries: list[Entry]) -> None:
+    """Apply ``entries``, lot by lot, and tell what came of it."""
+    begin = size = 0
+    for end, entry in enumerate(entries, 1):
+        size += len(entry.data)
+        if size >= LOT_BYTES:
+            _apply_lot(state, entries[begin:end])
+            begin, size = end, 0
+    if begin < len(entries):
+        _apply_lot(state, entries[begin:])
+
+
+def _apply_lot(state: ReplicaState, entries: list[Entry]) -> None:
     """Apply ``entries``; then tell: events first, then replies, so that no reply shows what no event has told."""
     store = state.store
     answered: list[tuple[Command, Answer]] = []
@@ -29,9 +47,11 @@ def apply_committed(state: ReplicaState, entries: list[Entry]) -> None:
             time_ms, wall_ms, commands = decode_entry(entry.data)
             answers = store.apply(entry.index, time_ms, wall_ms, commands)
             answered += zip(commands, answers, strict=True)
+            requests = sum([len(answer) for answer in answers if type(answer) is list])
         else:
             store.skip(entry.index)
-        state.snapshot_maker.applied(entry.index, len(entry.data))
+            requests = 0
+        state.snapshot_maker.applied(entry.index, len(entry.data), requests)
     _tell_events(state)
     for command, answer in answered:
         kind = command[0]
@@ -39,6 +59,9 @@ def apply_committed(state: ReplicaState, entries: list[Entry]) -> None:
             _answer_requests(state, command, answer)
         elif kind == OPEN_SESSION:
             _answer_opened(state, command, answer)
+        elif kind == PUT_TOKEN_KEY:
+            _, member, _, _, generation, _ = command
+            signing.applied(state, member, generation)
         elif kind == END_SESSION:
             _answer_ended(state, command, answer)
     for session, reason in store.take_ended():

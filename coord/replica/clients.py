@@ -177,7 +177,7 @@ def _reads(state: ReplicaState, client: Connection, frame: Reads) -> None:
     waiting = Waiting(client.id, frame, state.now_ms)
     if frame.mode == ReadMode.LOCAL:
         state.due.append(waiting)
-    elif len(state.rounds) + len(state.waits) >= state.settings.limits.waiting_reads:
+    elif state.waiting_reads >= state.settings.limits.waiting_reads:
         error = Overloaded("too many reads are waiting at this member (limit waiting_reads); try again later")
         for request, _ in frame.requests:
             refuse(state, client, request, error)

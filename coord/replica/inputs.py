@@ -1,5 +1,6 @@
 """What a replica is told, and what it asks for. Plain values; the shell turns the one into the other."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from coord.raft.types import Persist, SnapshotMeta
@@ -92,6 +93,25 @@ class SnapshotSectionSaved(NamedTuple):
     """One section of this member's own snapshot was written."""
 
 
+class Signer(NamedTuple):
+    """A key of this member, for signing tokens, as far as a replica has to know it. The private half is the shell's."""
+
+    key: str
+    """Its name: that of its znode below ``TOKEN_KEYS``. Starts with the member's id and ``-``."""
+    value: bytes
+    """The public half, as it stands in the tree."""
+    generation: int
+    """For which it was made; see ``coord/store/token_keys.py``."""
+    sign: Callable[[bytes], bytes]
+    """Ed25519: the same bytes, the same signature. Takes some 50 µs."""
+
+
+class TokenKeyMade(NamedTuple):
+    """Answers ``key_wanted``: the key is in this member's folder, also when it starts again."""
+
+    signer: Signer
+
+
 Input = (
     Tick
     | FromPeer
@@ -107,6 +127,7 @@ Input = (
     | SnapshotRejected
     | SnapshotSaved
     | SnapshotSectionSaved
+    | TokenKeyMade
 )
 
 
@@ -131,10 +152,12 @@ class Outputs:
     - ``snapshot_sections``: its next sections; ``snapshot_ended``: that was the last one.
     - ``trim``: ``(snapshot_index, keep_from_index)``: older log and snapshots may go.
     - ``recovered``: recovery ended: the disk may forget that it was damaged.
+    - ``key_wanted``: make a key for signing tokens, of this generation; answered with :class:`TokenKeyMade`.
     """
 
     __slots__ = (
         "clients",
+        "key_wanted",
         "messages",
         "persists",
         "recovered",
@@ -157,3 +180,4 @@ class Outputs:
         self.snapshot_ended = False
         self.trim: tuple[int, int] | None = None
         self.recovered = False
+        self.key_wanted: int | None = None

@@ -102,10 +102,10 @@ class ReadRounds:
     def take_expired(self, before_ms: int) -> list[Waiting]:
         """Reads that have waited since before ``before_ms``."""
         expired: list[Waiting] = []
-        self._queued = _split(self._queued, before_ms, expired)
+        self._queued = split_expired(self._queued, before_ms, expired)
         if self._asked is not None:
-            self._asked = (self._asked[0], _split(self._asked[1], before_ms, expired))
-        self._granted = [(index, _split(reads, before_ms, expired)) for index, reads in self._granted]
+            self._asked = (self._asked[0], split_expired(self._asked[1], before_ms, expired))
+        self._granted = [(index, split_expired(reads, before_ms, expired)) for index, reads in self._granted]
         return expired
 
 
@@ -134,7 +134,7 @@ class RevisionWaits:
 
     def take_expired(self, before_ms: int) -> list[Waiting]:
         expired: list[Waiting] = []
-        self._waiting = _split(self._waiting, before_ms, expired)
+        self._waiting = split_expired(self._waiting, before_ms, expired)
         return expired
 
 
@@ -142,7 +142,8 @@ def _at_least(waiting: Waiting) -> int:
     return waiting.frame.at_least if isinstance(waiting.frame, Reads) else 0
 
 
-def _split(reads: list[Waiting], before_ms: int, expired: list[Waiting]) -> list[Waiting]:
+def split_expired(reads: list[Waiting], before_ms: int, expired: list[Waiting]) -> list[Waiting]:
+    """Those that wait since ``before_ms`` or later; the others join ``expired``."""
     if not any(each.since_ms < before_ms for each in reads):
         return reads
     expired += [each for each in reads if each.since_ms < before_ms]

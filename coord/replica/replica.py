@@ -14,7 +14,7 @@ from coord.raft.outputs import Outputs as RaftOutputs
 from coord.raft.raft import Raft
 from coord.raft.roles import Role
 from coord.raft.types import Entry, HardState, SnapshotMeta
-from coord.replica import clients, leading
+from coord.replica import clients, leading, signing
 from coord.replica.applying import apply_committed
 from coord.replica.inputs import (
     Backlog,
@@ -28,19 +28,22 @@ from coord.replica.inputs import (
     Persisted,
     SectionLoaded,
     SectionStored,
+    Signer,
     SnapshotRejected,
     SnapshotSaved,
     SnapshotSectionSaved,
     SnapshotStored,
     Tick,
+    TokenKeyMade,
 )
 from coord.replica.peers import ask_round, pass_on, receive_messages
 from coord.replica.proposals import Proposals
 from coord.replica.reads import ReadRounds, RevisionWaits
-from coord.replica.serving import end_watches_by_gap, expire, replay, serve
+from coord.replica.serving import end_watches_by_gap, expire, expire_unsigned, replay, serve
 from coord.replica.settings import ReplicaSettings
 from coord.replica.snapshots import SnapshotMaker, SnapshotTaker
 from coord.replica.state import ReplicaState, Who, close, made_progress
+from coord.replica.token_keys import TokenKeys
 from coord.store.store import Store
 from coord.wire.peer_frames import ReadGranted, ReadRefused
 
@@ -67,6 +70,7 @@ class Replica:
         store: Store | None,
         entries: Sequence[Entry],
         recovering: bool = False,
+        signer: Signer | None = None,
     ) -> None:
         store = store or Store(settings.limits)
         check(
@@ -83,8 +87,9 @@ class Replica:
             proposals=Proposals(who.boot, settings.entry_bytes),
             rounds=ReadRounds(who.boot),
             waits=RevisionWaits(),
-            snapshot_maker=SnapshotMaker(settings),
+            snapshot_maker=SnapshotMaker(settings, who.member),
             snapshot_taker=SnapshotTaker(settings.limits),
+            token_keys=TokenKeys(signer),
             was_recovering=recovering,
         )
 
@@ -242,13 +247,16 @@ def _tick(state: ReplicaState, _: Tick) -> None:
         before_ms = state.now_ms - settings.limits.read_wait_ms
         for waiting in state.rounds.take_expired(before_ms) + state.waits.take_expired(before_ms):
             expire(state, waiting)
+        for waiting in state.token_keys.take_expired(before_ms):
+            expire_unsigned(state, waiting)
         clients.expire_greetings(state, state.now_ms - settings.limits.handshake_wait_ms)
+    signing.tick(state)
     _tick_snapshot(state)
 
 
 def _tick_snapshot(state: ReplicaState) -> None:
     maker, store = state.snapshot_maker, state.store
-    if maker.is_due(store.tree.data_bytes) and not state.raft.recovering:
+    if maker.is_due(len(store.tree.znodes), store.tree.data_bytes) and not state.raft.recovering:
         meta = state.raft.snapshot_meta(store.applied_index)
         maker.begin(store, meta)
         state.outputs.snapshot_begun = meta
@@ -317,4 +325,5 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[ReplicaState, Any], None]]] = {
     SnapshotRejected: lambda state, each: state.raft.snapshot_refused(each.meta),
     SnapshotSaved: _snapshot_saved,
     SnapshotSectionSaved: lambda state, each: state.snapshot_maker.section_written(),
+    TokenKeyMade: lambda state, each: state.token_keys.replace(each.signer),
 }

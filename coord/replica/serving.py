@@ -13,9 +13,10 @@ from coord.api.errors import (
     SessionEnded,
     Unavailable,
 )
-from coord.api.ops import GET, STATUS, ReadMode
+from coord.api.ops import GET, SIGN_TOKEN, STATUS, ReadMode
 from coord.replica.connections import Connection, result_bytes
 from coord.replica.reads import Waiting
+from coord.replica.signing import check_signable, sign_token, usable_key
 from coord.replica.state import ReplicaState, close, refuse, reply
 from coord.replica.status import status_row
 from coord.replica.watches import Watcher, replay_group
@@ -74,6 +75,17 @@ def expire(state: ReplicaState, waiting: Waiting) -> None:
         if isinstance(frame, Watch) and client.opening.pop(frame.watch, None) is not None:
             client.watch_count -= 1
         refuse(state, client, frame.request, Unavailable("no quorum confirmed a leader in time"))
+
+
+def expire_unsigned(state: ReplicaState, waiting: Waiting) -> None:
+    """A client waited for too long for this member's key to come into the tree."""
+    client = state.connections.get(waiting.connection)
+    frame = waiting.frame
+    if client is not None and not client.closing and isinstance(frame, Reads):
+        for request, _ in frame.requests:
+            refuse(
+                state, client, request, Unavailable("this member's key did not come into the tree in time")
+            )
 
 
 def welcome(
@@ -186,16 +198,30 @@ def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Read
     state.dirty[client.id] = None
     for position, (request, op) in enumerate(frame.requests):
         if client.full or client.queued_bytes > STEP_BYTES:
-            rest = frame._replace(requests=frame.requests[position:])
-            client.deferred.append(waiting._replace(frame=rest))
+            client.deferred.append(waiting._replace(frame=_rest(frame, position)))
             return
         try:
-            result: Any = status_row(state) if op[0] == STATUS else store.read(op, limits)
+            result: Any
+            if op[0] == STATUS:
+                result = status_row(state)
+            elif op[0] == SIGN_TOKEN:
+                check_signable(state, client, frame)
+                signer = usable_key(state)
+                if signer is None:
+                    state.token_keys.waiting.append(waiting._replace(frame=_rest(frame, position)))
+                    return
+                result = sign_token(state, client, signer, op)
+            else:
+                result = store.read(op, limits)
         except CoordError as error:
             refuse(state, client, request, error)
         else:
             size = len(result[0]) if op[0] == GET else result_bytes(result)
             client.reply((request, OK, revision, index, result), size)
+
+
+def _rest(frame: Reads, position: int) -> Reads:
+    return frame._replace(requests=frame.requests[position:])
 
 
 def _open_watch(state: ReplicaState, client: Connection, frame: Watch) -> None:

@@ -32,11 +32,17 @@ class ReplicaSettings:
     snapshot_log_bytes: int = 32 * MIB
     """A snapshot begins when the log after the last one is this large, or half the size of the data."""
     snapshot_entries: int = 200_000
-    """… or has this many entries."""
-    snapshot_section_bytes: int = 128 * KIB
+    """… or has this many entries …"""
+    snapshot_requests: int = 200_000
+    """… or this many requests, or a sixth as many as there are znodes: a start applies them all again, whatever their
+    size, at some 10 µs each; a znode costs 2 µs in each snapshot, and 2 at a start."""
+    snapshot_section_bytes: int = 256 * KIB
     """One section is made at a time, in a few milliseconds, between other work."""
     snapshot_sections_per_tick: int = 2
     catch_up_bytes: int = 16 * MIB
     """Of log kept behind a snapshot, for followers that lag a little."""
+    token_key_lead_ms: int = 60_000
+    """A new key for signing tokens is in the tree for so long before it is used: for those who verify, and read the
+    keys only now and then."""
     replay_revisions: int = 512
     """A watch that resumes is sent the past in lots of this many revisions, as its client takes them."""

@@ -1,6 +1,7 @@
 """This member's own snapshots, made a section at a time; and the one that a leader sends, taken in likewise."""
 
 from collections import deque
+from typing import Final
 
 from coord.limits import MemberLimits
 from coord.raft.types import SnapshotMeta
@@ -10,11 +11,14 @@ from coord.store.store import Store
 from coord.wire.cbor import DecodeError
 from coord.wire.sections import decode_section, encode_section
 
+_PHASES: Final = 3
+
 
 class SnapshotMaker:
     """When to snapshot, and how far the present one is."""
 
     __slots__ = (
+        "_first_share",
         "_making",
         "_settings",
         "_tail",
@@ -22,11 +26,15 @@ class SnapshotMaker:
         "_unwritten",
         "log_bytes",
         "log_entries",
+        "log_requests",
         "meta",
     )
 
-    def __init__(self, settings: ReplicaSettings) -> None:
+    def __init__(self, settings: ReplicaSettings, member: int) -> None:
         self._settings = settings
+        self._first_share = (member % _PHASES + 1) / _PHASES
+        """The first snapshot is due so much earlier. All members apply the same log, and would save theirs at the same
+        time, again and again: all would be slow then, instead of one that a quorum does not need."""
         self._making: StoreSnapshot | None = None
         self._unwritten = 0  # sections given to the disk and not written yet
         self._tail: deque[tuple[int, int]] = deque()  # (index, bytes) of the newest applied entries
@@ -36,31 +44,35 @@ class SnapshotMaker:
         self.log_bytes = 0
         """Applied since the last snapshot began."""
         self.log_entries = 0
+        self.log_requests = 0
 
-    def applied(self, index: int, data_bytes: int) -> None:
+    def applied(self, index: int, data_bytes: int, requests: int) -> None:
         """An entry was applied."""
         self.log_bytes += data_bytes
         self.log_entries += 1
+        self.log_requests += requests
         self._tail.append((index, data_bytes))
         self._tail_bytes += data_bytes
         while self._tail_bytes > self._settings.catch_up_bytes and len(self._tail) > 1:
             self._tail_bytes -= self._tail.popleft()[1]
 
-    def is_due(self, data_bytes: int) -> bool:
+    def is_due(self, znodes: int, data_bytes: int) -> bool:
         """Whether to begin one: the log is long, measured against what a snapshot would cost."""
         if self.meta is not None:
             return False
-        settings = self._settings
-        return self.log_entries > settings.snapshot_entries or self.log_bytes > max(
-            settings.snapshot_log_bytes, data_bytes // 2
+        settings, share = self._settings, self._first_share
+        return (
+            self.log_entries > settings.snapshot_entries
+            or self.log_requests > share * max(settings.snapshot_requests, znodes // 6)
+            or self.log_bytes > share * max(settings.snapshot_log_bytes, data_bytes // 2)
         )
 
     def begin(self, store: Store, meta: SnapshotMeta) -> None:
         self._making = StoreSnapshot(store, self._settings.snapshot_section_bytes)
         self.meta = meta
+        self._first_share = 1.0
         self._unwritten = 0
-        self.log_bytes = 0
-        self.log_entries = 0
+        self.log_bytes = self.log_entries = self.log_requests = 0
 
     def take_sections(self, persisted_index: int) -> tuple[list[bytes], bool]:
         """The next sections to write, encoded, and whether that was all. ``([], False)`` while the disk is behind.
@@ -109,7 +121,7 @@ class SnapshotMaker:
             self.close()
             self.meta = None
         self._tail.clear()
-        self._tail_bytes = self.log_bytes = self.log_entries = 0
+        self._tail_bytes = self.log_bytes = self.log_entries = self.log_requests = 0
 
 
 class SnapshotTaker:

@@ -12,6 +12,7 @@ from coord.replica.proposals import Proposals
 from coord.replica.reads import ReadRounds, RevisionWaits, Waiting
 from coord.replica.settings import ReplicaSettings
 from coord.replica.snapshots import SnapshotMaker, SnapshotTaker
+from coord.replica.token_keys import TokenKeys
 from coord.replica.watches import Watches
 from coord.store.store import Store
 
@@ -42,6 +43,7 @@ class ReplicaState:
     waits: RevisionWaits
     snapshot_maker: SnapshotMaker
     snapshot_taker: SnapshotTaker
+    token_keys: TokenKeys
     watches: Watches = field(default_factory=Watches)
     connections: dict[int, Connection] = field(default_factory=dict)
     attached: dict[int, int] = field(default_factory=dict)
@@ -85,6 +87,11 @@ class ReplicaState:
     @property
     def leads(self) -> bool:
         return self.leases is not None
+
+    @property
+    def waiting_reads(self) -> int:
+        """Frames of reads that wait here, for whatever."""
+        return len(self.rounds) + len(self.waits) + len(self.token_keys.waiting)
 
 
 def reply(state: ReplicaState, connection: Connection, row: Reply) -> None:

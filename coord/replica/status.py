@@ -29,7 +29,7 @@ def status_row(state: ReplicaState) -> dict[str, Any]:
         "connections": len(state.connections),
         "watches": len(state.watches),
         "pending_commands": state.proposals.pending_count,
-        "waiting_reads": len(state.rounds) + len(state.waits),
+        "waiting_reads": state.waiting_reads,
         "voters": list(raft.configuration.voters),
         "learners": list(raft.configuration.learners),
         "addresses": sorted(state.who.addresses.items()),

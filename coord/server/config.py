@@ -113,6 +113,7 @@ class StorageConfig(BaseModel):
     segment_bytes: int = Field(default=StorageSettings().segment_bytes, ge=1, le=1024 * MIB)
     snapshot_log_bytes: int = Field(default=ReplicaSettings().snapshot_log_bytes, ge=1)
     snapshot_entries: int = Field(default=ReplicaSettings().snapshot_entries, ge=1)
+    snapshot_requests: int = Field(default=ReplicaSettings().snapshot_requests, ge=1)
     catch_up_bytes: int = Field(default=ReplicaSettings().catch_up_bytes, ge=1)
 
 
@@ -202,6 +203,7 @@ class Config(BaseModel):
             store_limits=StoreLimits(**self.store_limits),
             snapshot_log_bytes=self.storage.snapshot_log_bytes,
             snapshot_entries=self.storage.snapshot_entries,
+            snapshot_requests=self.storage.snapshot_requests,
             catch_up_bytes=self.storage.catch_up_bytes,
         )
 

@@ -19,8 +19,10 @@ from coord.replica.inputs import (
     SnapshotSaved,
     SnapshotSectionSaved,
     SnapshotStored,
+    TokenKeyMade,
 )
 from coord.server.threads import run_thread
+from coord.server.token_key import TokenKeyFile
 from coord.server.writer import LogWriter
 
 
@@ -33,7 +35,9 @@ class DiskTasks:
         writer: LogWriter,
         put: Callable[[Input], None],
         complain: Callable[[str], None],
+        token_key: TokenKeyFile | None = None,
     ) -> None:
+        self._token_key = token_key
         self._storage = storage
         self._writer = writer
         self._put = put
@@ -69,6 +73,9 @@ class DiskTasks:
 
     def trim(self, snapshot_index: int, keep_from_index: int) -> None:
         self._later(lambda: self._trim(snapshot_index, keep_from_index))
+
+    def make_token_key(self, generation: int) -> None:
+        self._later(lambda: self._make_token_key(generation))
 
     async def run(self) -> None:
         """Do the slow work, in order, until cancelled."""
@@ -151,6 +158,15 @@ class DiskTasks:
             index = writer.meta.index
             self._attempt(writer.commit)
         return SnapshotSaved(index, not self._saving_failed)
+
+    def _make_token_key(self, generation: int) -> Input | None:
+        if self._token_key is None:
+            return None
+        try:
+            return TokenKeyMade(self._token_key.make(generation))
+        except StorageError as error:
+            self._complain(f"no new key for signing tokens, the present one goes on: {error}")
+            return None  # it will be asked for again
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """Part of saving a snapshot. When it fails, the log only grows longer: the next try comes."""

@@ -43,9 +43,10 @@ class SlowDiskWork(Protocol):
 
 
 class DiskWork(SlowDiskWork, Protocol):
-    """And the log."""
+    """And the log, and this member's key."""
 
     def persist(self, batch: Persist) -> None: ...
+    def make_token_key(self, generation: int) -> None: ...
 
 
 class Driver:
@@ -117,6 +118,8 @@ class Driver:
         if not outputs.persists:
             self._send_messages(peers, outputs.messages)
         ask_disk(disk, outputs)
+        if outputs.key_wanted is not None:
+            disk.make_token_key(outputs.key_wanted)
 
     def _send_messages(self, peers: Peers, messages: list[tuple[int, PeerMessage]]) -> None:
         by_peer: dict[int, list[PeerMessage]] = {}

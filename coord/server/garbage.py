@@ -2,11 +2,11 @@
 
 A full collection walks every tracked object: with a large store that is a pause in the middle of requests.
 The tree itself is made of exact tuples, which the collector stops tracking (coord/store/znode.py), in a few large
-dicts, which are frozen here at the start. What survives each of our own collections is frozen too, so
-that each looks only at what came since the last one.
+dicts, which are frozen here at the start. What is there at each later look is frozen too, mostly without a
+collection, so that each collection looks only at what came since the last look.
 
-The price: a cycle that was frozen while alive is never collected. Such cycles come from connections (tasks,
-exceptions) and are small; now and then, rarely, everything is thawed and collected once.
+The price: a cycle that was frozen is not collected. Such cycles come from connections (tasks, exceptions) and are
+small; now and then, rarely, everything is thawed and collected once.
 """
 
 import gc
@@ -14,9 +14,13 @@ import time
 
 import trio
 
-PERIOD_S = 0.25
-ALLOCATIONS = 50_000
-"""Tracked objects made and not freed since the last collection, before there is another."""
+PERIOD_S = 0.1
+ALLOCATIONS = 15_000
+"""Tracked objects made and not freed since the last look, before there is another."""
+COLLECT_PERIOD_S = 5.0
+"""Between collections. Under load most looks freeze what there is without going through it, which costs nothing: a
+collection would hold everything up for some 0.4 us for each object, and a steady load makes no cycles (measured: none
+in a million requests). What frees them is a quieter moment, in which the next 15 000 take longer than this to come."""
 
 FULL_PERIOD_S = 3600.0
 FULL_OBJECTS_MAX = 300_000
@@ -26,16 +30,19 @@ FULL_OBJECTS_MAX = 300_000
 async def collect_forever() -> None:
     """Take the collector over, until cancelled."""
     gc.disable()
-    last_full = time.monotonic()
+    last = last_full = time.monotonic()
     try:
         while True:
             await trio.sleep(PERIOD_S)
             if gc.get_count()[0] < ALLOCATIONS:
                 continue
-            if time.monotonic() - last_full > FULL_PERIOD_S and gc.get_freeze_count() < FULL_OBJECTS_MAX:
+            now = time.monotonic()
+            if now - last_full > FULL_PERIOD_S and gc.get_freeze_count() < FULL_OBJECTS_MAX:
                 gc.unfreeze()
-                last_full = time.monotonic()
-            gc.collect()
+                last_full = now
+            if now - last > COLLECT_PERIOD_S or last_full == now:
+                gc.collect()
+                last = now
             gc.freeze()
     finally:
         gc.enable()

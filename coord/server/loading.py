@@ -8,6 +8,7 @@ from coord.disk.real import RealFileSystem
 from coord.disk.storage import Recovered, Storage
 from coord.limits import MemberLimits
 from coord.raft.types import Configuration, SnapshotMeta
+from coord.replica.inputs import Signer
 from coord.replica.replica import Replica
 from coord.replica.state import Who
 from coord.server.causes import Stopped
@@ -59,7 +60,7 @@ def open_storage(
 
 
 def make_replica(
-    config: Config, who: Who, storage: Storage, recovered: Recovered, recovering: bool
+    config: Config, who: Who, storage: Storage, recovered: Recovered, recovering: bool, signer: Signer
 ) -> Replica:
     """What the folder held, in memory: takes as long as that is large."""
     settings = config.replica_settings()
@@ -67,7 +68,9 @@ def make_replica(
     snapshot = recovered.snapshot or SnapshotMeta(0, 0, configuration)
     store = _load_store(storage, snapshot, settings.limits) if recovered.snapshot else None
     seed = secrets.randbits(64)
-    return Replica(who, settings, seed, recovered.hard_state, snapshot, store, recovered.entries, recovering)
+    return Replica(
+        who, settings, seed, recovered.hard_state, snapshot, store, recovered.entries, recovering, signer
+    )
 
 
 def _load_store(storage: Storage, snapshot: SnapshotMeta, limits: MemberLimits) -> Store:

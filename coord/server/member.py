@@ -28,6 +28,7 @@ from coord.server.peers import PeerNetwork
 from coord.server.poller import Poller
 from coord.server.sockets import accept_forever, listen
 from coord.server.threads import run_thread
+from coord.server.token_key import TokenKeyFile
 from coord.server.writer import LogWriter
 from coord.wire.peer_frames import PeerMessage
 
@@ -99,6 +100,7 @@ class Member:
                 self._peers.start(nursery)
                 with self._stopping:
                     await self._begin(storage, recovered, nursery, loaded)
+                    del recovered  # its entries are the replica's, to let go of when a snapshot covers them
                     self._log.info("member %d serves clients on %s", config.member, config.listen)
                     if ready is not None:
                         ready()
@@ -174,8 +176,11 @@ class Member:
         who = Who(config.member, cluster, boot, {each.id: str(each.client) for each in config.members})
         replicas: list[Replica] = []
 
+        token_key = TokenKeyFile(config.data, storage.identity)
+
         def load() -> None:
-            replicas.append(make_replica(config, who, storage, recovered, recovering))
+            signer = token_key.load()
+            replicas.append(make_replica(config, who, storage, recovered, recovering, signer))
 
         # In a thread: a large snapshot takes seconds, and meanwhile clients are told so, and a signal is heard.
         await run_thread("loading", load, lambda: None)
@@ -184,7 +189,7 @@ class Member:
             loaded()
         driver = Driver(self._poller, self._look_at)
         writer = LogWriter(storage, driver.put_from_thread)
-        disk = DiskTasks(storage, writer, driver.put_from_thread, log.warning)
+        disk = DiskTasks(storage, writer, driver.put_from_thread, log.warning, token_key)
 
         def receive(peer: int, messages: list[PeerMessage]) -> None:
             driver.put(FromPeer(peer, messages))

@@ -95,7 +95,11 @@ class Stream:
         self._watch()
 
     def _tried(self, parts: tuple[bytes, ...]) -> int:
-        return self._connection.send(parts[0]) if len(parts) == 1 else self._connection.sendmsg(parts[:PARTS_MAX])
+        return (
+            self._connection.send(parts[0])
+            if len(parts) == 1
+            else self._connection.sendmsg(parts[:PARTS_MAX])
+        )
 
     def end_when_sent(self) -> None:
         """Read and accept no more; end once everything has left."""
@@ -111,7 +115,10 @@ class Stream:
         self.over = True
         self._watch()
         self._connection.close()
-        self._ended()
+        ended = self._ended
+        # They lead back to who has this stream: a cycle, and frozen long ago (garbage.py), so it would stay for ever.
+        self._take, self._ended, self._on_backlog = _take_nothing, _over, None
+        ended()
 
     def _watch(self) -> None:
         events = 0
@@ -175,3 +182,11 @@ class Stream:
         self.full = full
         if self._on_backlog is not None:
             self._on_backlog(full)
+
+
+def _take_nothing(_: bytes) -> None:
+    return
+
+
+def _over() -> None:
+    return

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
+from coord.api.events import UNTIL_TOLD
 from coord.api.ops import CLAIM_INFO, CLAIMS, Row, WatchScope
 from coord.api.paths import is_below
+from coord.store.candidates import HELD, HELD_BACK
 from coord.store.claims import DEFAULT, PATH, SHARED
 
 if TYPE_CHECKING:
@@ -16,8 +18,9 @@ FENCES_SHOWN: Final = 20
 
 
 def list_claims(store: "Store", op: Row, page_bytes: int) -> Any:
-    """``([(number, path, session, client, token or 0, units, shared, label, since_ms, how many wait before it), …],
-    more, incarnation)``, by number. A page ends at its limit, or when its text reaches ``page_bytes``.
+    """``([(number, path, session, client, token or 0, units, shared, label, since_ms, how many wait before it, how
+    many claims of the znode were lost), …], more, incarnation)``, by number. A page ends at its limit, or when its text
+    reaches ``page_bytes``.
 
     A page of a subtree looks at all claims there are, once.
     """
@@ -34,7 +37,9 @@ def list_claims(store: "Store", op: Row, page_bytes: int) -> Any:
         if size > page_bytes and page:
             return (page, True, store.incarnation)
         before = 0 if token else bisect_left(claims.queue_of(claim), number)
-        page.append((number, at, owner, client, token, units, bool(flags & SHARED), label, since_ms, before))
+        shared = bool(flags & SHARED)
+        lost = claims.lost.get(at, 0)
+        page.append((number, at, owner, client, token, units, shared, label, since_ms, before, lost))
     return (page, len(found) > limit, store.incarnation)
 
 
@@ -56,7 +61,9 @@ def _numbers(store: "Store", path: str, scope: int, session: int | None, after: 
 
 def claim_info(store: "Store", op: Row, page_bytes: int) -> Any:
     """``(capacity, lock_delay_ms, ms of a delay that are left, holders, waiters, [claim path whose token must be
-    presented at path, …], [path that is fenced by a claim of path, …], incarnation)``.
+    presented at path, …], [path that is fenced by a claim of path, …], incarnation, how many claims were lost, for how
+    many ms more it is held back (``None``: until it is said otherwise), lanes, of the children [free, held, held back,
+    blocked by lanes])``.
     """
     path = op[1]
     claims, fences = store.claims, store.fences
@@ -66,7 +73,30 @@ def claim_info(store: "Store", op: Row, page_bytes: int) -> Any:
     waiters = claims.count_at(path) - holders
     fenced_by = list(dict.fromkeys(claim for _, claim in fences.above(path)))
     bound = sorted(fences.by_claim.get(path, ()))[:FENCES_SHOWN]
-    return (capacity, lock_delay_ms, left_ms, holders, waiters, fenced_by, bound, store.incarnation)
+    until_ms = claims.held_back.get(path, 0)
+    return (
+        capacity,
+        lock_delay_ms,
+        left_ms,
+        holders,
+        waiters,
+        fenced_by,
+        bound,
+        store.incarnation,
+        claims.lost.get(path, 0),
+        # At least 1 while it is held back: its time may be over, and not have been looked at yet.
+        None if until_ms == UNTIL_TOLD else until_ms and max(until_ms - store.time_ms, 1),
+        claims.lanes.of.get(path, ()),
+        _children(store, path),
+    )
+
+
+def _children(store: "Store", path: str) -> tuple[int, int, int, int]:
+    if not store.tree.child_count(path):
+        return (0, 0, 0, 0)
+    children = store.candidates.children(path)
+    blocked = children.free.blocked()
+    return (children.free.size - blocked, children.counts[HELD], children.counts[HELD_BACK], blocked)
 
 
 CLAIM_READERS: Final[Mapping[int, Callable[["Store", Row, int], Any]]] = {

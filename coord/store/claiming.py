@@ -7,7 +7,7 @@ that are bound to this very claim.
 from typing import Any, Final
 
 from coord.api.errors import Claimed, Conflict, NotAllowed, NotFound, NotHeld
-from coord.api.events import CONFIGURED, FENCED, QUEUED, Reason
+from coord.api.events import CONFIGURED, FENCED, HELD_BACK, LANES_SET, QUEUED, UNTIL_TOLD, Reason
 from coord.api.ops import CREATE, ClaimFirstFlag, ClaimFlag, CreateFlag, ReleaseFlag, Row
 from coord.api.paths import is_reserved, join, shown
 from coord.store.claims import DEFAULT, FIRST, FLAGS, PATH, SESSION, SHARED, TOKEN, UNITS, Claim
@@ -15,7 +15,7 @@ from coord.store.draft import Draft
 from coord.store.fences import check_fences
 from coord.store.granting import end, free, grant
 from coord.store.reads import find, missing
-from coord.store.writes import leave, limit_exceeded, make
+from coord.store.writes import leave, leave_container, limit_exceeded, make
 from coord.store.znode import CONTAINER, EPHEMERAL, KIND, VALUE
 
 _REQUEST: Final = int(Reason.REQUEST)
@@ -24,7 +24,7 @@ _TRANSFERRED: Final = int(Reason.TRANSFERRED)
 
 
 def claim(draft: Draft, op: Row) -> Any:
-    """Result: ``(number, token or 0 while it waits, how many wait before it, incarnation)``."""
+    """Result: ``(number, token or 0 while it waits, how many wait before it, incarnation, how many were lost)``."""
     _, path, flags, units, label = op
     claims, tree = draft.claims, draft.tree
     if path in tree.znodes:
@@ -55,22 +55,28 @@ def claim(draft: Draft, op: Row) -> Any:
         grant(draft, made, path)
     else:
         _queue(draft, made)
-    return (made[0], draft.revision if at_once else 0, before, draft.incarnation)
+    return (
+        made[0],
+        draft.revision if at_once else 0,
+        before,
+        draft.incarnation,
+        claims.lost.get(path, 0),
+    )
 
 
 def claim_first(draft: Draft, op: Row) -> Any:
-    """Result: ``(number of the claim that waits or 0, [(number, name, value or None), …], incarnation)``.
+    """Result: ``(number of the claim that waits or 0, [(number, name, value or None, how many were lost), …],
+    incarnation)``.
 
     Where somebody waits for any child already, nothing is looked at: no child is free, or those that are, are theirs.
-    Children that are claimed are passed over one by one.
     """
     _, above, count, flags, label = op
     claims, tree, limits = draft.claims, draft.tree, draft.limits
     find(tree, above)
     _check_claimable(draft, above)
     _check_bounds(draft, label)
-    found: list[tuple[int, str, bytes | None]] = []
-    if above not in claims.first:
+    found: list[tuple[int, str, bytes | None, int]] = []
+    if above not in claims.first and above not in claims.held_back:
         mine = len(claims.by_session.get(draft.session, ()))
         room = min(
             count,
@@ -79,24 +85,18 @@ def claim_first(draft: Draft, op: Row) -> Any:
             limits.changes_per_request,
         )
         room_bytes = limits.multi_reply_bytes
-        for name in tree.children(above):
+        free = draft.candidates.children(above).free
+        while len(found) < room and (name := free.first) is not None:
             path = join(above, name)
-            if path in claims.held or path in claims.waiting or path in claims.delays:
-                continue
-            znode = tree.znodes[path]
-            if znode[KIND] == EPHEMERAL or is_reserved(path):
-                continue
             value: bytes | None = None
             if flags & ClaimFirstFlag.VALUES:
-                value = znode[VALUE]
+                value = tree.znodes[path][VALUE]
                 room_bytes -= len(value)
                 if room_bytes < 0 and found:
                     break  # the reply is kept on every replica
             made = _new(draft, path, 1, 0, label)
             grant(draft, made, path)
-            found.append((made[0], name, value))
-            if len(found) == room:
-                break
+            found.append((made[0], name, value, claims.lost.get(path, 0)))
     waits = 0
     if not found and flags & ClaimFirstFlag.WAIT:
         if len(claims.first.get(above, ())) >= limits.waiters_per_znode:
@@ -118,12 +118,19 @@ def release(draft: Draft, op: Row) -> Any:
     if to:
         other = _successor(draft, mine, to)
         end(draft, mine, _TRANSFERRED)
+        _lose_if_forced(draft, mine)
         grant(draft, other, path, _TRANSFERRED)
     else:
         end(draft, mine, _REQUEST if mine[SESSION] == draft.session else _FORCED)
+        _lose_if_forced(draft, mine)
         leave(draft, path)
     free(draft, path)
     return mine[TOKEN]
+
+
+def _lose_if_forced(draft: Draft, mine: Claim) -> None:
+    if mine[TOKEN] and mine[SESSION] != draft.session:
+        draft.claims.lose(mine[PATH])
 
 
 def claim_settings(draft: Draft, op: Row) -> Any:
@@ -142,6 +149,37 @@ def claim_settings(draft: Draft, op: Row) -> Any:
     free(draft, path)
     if before != DEFAULT and znode[KIND] == CONTAINER:
         leave(draft, path)
+
+
+def hold_back(draft: Draft, op: Row) -> Any:
+    """Result: nothing. How long a TTL znode lives is another matter: a task that must have begun by then, and may begin
+    from a time on, is both.
+    """
+    _, path, delay_ms = op
+    claims = draft.claims
+    znode = find(draft.tree, path)
+    _check_claimable(draft, path)
+    if delay_ms is None:
+        until_ms = told = UNTIL_TOLD
+    else:
+        until_ms, told = draft.time_ms + delay_ms, delay_ms
+    claims.hold_back(path, until_ms if told else None)
+    draft.changes.append((HELD_BACK, path, None, told, draft.session, draft.request, _REQUEST))
+    if not told:
+        free(draft, path)
+        leave_container(draft, path, znode)
+
+
+def lanes(draft: Draft, op: Row) -> Any:
+    """Result: nothing."""
+    _, path, rows = op
+    claims = draft.claims
+    znode = find(draft.tree, path)
+    _check_claimable(draft, path)
+    claims.set_lanes(path, tuple([(name, width, every_ms, burst) for name, width, every_ms, burst in rows]))
+    draft.changes.append((LANES_SET, path, None, len(rows), draft.session, draft.request, _REQUEST))
+    free(draft, path)
+    leave_container(draft, path, znode)
 
 
 def fence(draft: Draft, op: Row) -> Any:
@@ -173,6 +211,8 @@ def end_claims(draft: Draft, session: int, reason: int) -> None:
             # Its holder may be awake, and not know yet: give it time, where the resource cannot check tokens.
             claims.delay(path, draft.time_ms + lock_delay_ms)
         end(draft, mine, reason)
+        if mine[TOKEN]:
+            claims.lose(path)
         leave(draft, path)
         free(draft, path)
 
@@ -206,7 +246,7 @@ def _successor(draft: Draft, mine: Claim, to: int) -> Claim:
         fits = alone or (shared and mine_shared)
     else:
         # Never more than is handed on, unless there is room, and no delay says that what looks free may not be.
-        room = 0 if path in claims.delays else max(claims.capacity(path) - claims.used[path], 0)
+        room = 0 if claims.is_paused(path) else max(claims.capacity(path) - claims.used[path], 0)
         fits = other[UNITS] <= mine[UNITS] + room
     if not fits:
         raise Conflict(f"claim {to} does not fit where claim {mine[0]} goes", {"path": path})
@@ -238,7 +278,15 @@ def _claimed(draft: Draft, path: str) -> Claimed:
     claims = draft.claims
     held = claims.held.get(path)
     if not held:
-        why = "a lock delay runs" if path in claims.delays else "others wait for it"
+        lane = claims.lanes.full(path)
+        if path in claims.delays:
+            why = "a lock delay runs"
+        elif path in claims.held_back:
+            why = "it is held back"
+        elif path not in claims.waiting and lane is not None:
+            why = f"its lane {lane[0]!r:.80} has no room"
+        else:
+            why = "others wait for it"
         return Claimed(f"{shown(path)} is not held, but {why}", {"path": path, "session": 0, "token": 0})
     holder = claims.by_number[min(held)]
     return Claimed(

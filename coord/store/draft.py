@@ -2,6 +2,7 @@
 
 from coord.api.events import Change
 from coord.limits import StoreLimits
+from coord.store.candidates import Candidates
 from coord.store.claims import Claims
 from coord.store.fences import Fences
 from coord.store.tree import Tree
@@ -11,6 +12,7 @@ class Draft:
     """What a revision may change, and what it has changed so far."""
 
     __slots__ = (
+        "candidates",
         "changes",
         "claims",
         "fences",
@@ -30,6 +32,7 @@ class Draft:
         self.tree = tree
         self.claims = claims
         self.fences = fences
+        self.candidates = Candidates(tree, claims)
         self.limits = limits
         self.changes: list[Change] = []
         self.freed: dict[str, None] = {}

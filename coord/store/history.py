@@ -4,15 +4,17 @@ How far it reaches back is each member's own business (a member limit): nothing 
 depends on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from coord.api.events import Change, Revision
+from coord.api.events import Revision
 
 CHANGE_BYTES = 150
 """What one change costs besides its path and value, about."""
 
 _TRIM_SLACK = 1024
-"""Dropped revisions are cut from the list's front in lots: each cut moves the whole list."""
+_TRIM_SHARE = 8
+"""Dropped revisions are cut from the list's front in lots, of this share of it: each cut moves the whole list, and
+until then they take as much memory as those that are kept."""
 
 
 class History:
@@ -37,25 +39,31 @@ class History:
 
     def extend(self, added: Iterable[Revision]) -> None:
         """Add the next revisions, in order; the oldest go when the bounds are met. The first of all may be any."""
-        revisions, size = self._revisions, self._bytes
+        revisions = self._revisions
         was_empty = not len(self)
-        for revision in added:
-            revisions.append(revision)
-            size += _weight(revision[3])
-        self._bytes = size
+        before = len(revisions)
+        revisions.extend(added)
+        self._bytes += _weight(revisions[before:])
         if was_empty and len(self):
             self.first_revision = revisions[self._dropped][0]
         kept = len(revisions) - self._dropped
         if kept <= self.revisions_max and self._bytes <= self.bytes_max:
             return
-        while kept > self.revisions_max or (self._bytes > self.bytes_max and kept > 1):
-            self._bytes -= _weight(revisions[self._dropped][3])
-            self._dropped += 1
-            self.first_revision += 1
-            kept -= 1
-        if self._dropped > _TRIM_SLACK and self._dropped * 2 > len(self._revisions):
+        if kept > self.revisions_max:
+            kept = self._drop(kept - self.revisions_max)
+        while self._bytes > self.bytes_max and kept > 1:
+            kept = self._drop(1)
+        if self._dropped > _TRIM_SLACK and self._dropped * _TRIM_SHARE > len(self._revisions):
             del self._revisions[: self._dropped]
             self._dropped = 0
+
+    def _drop(self, count: int) -> int:
+        """Forget the oldest ``count``; how many are left."""
+        start = self._dropped
+        self._dropped += count
+        self._bytes -= _weight(self._revisions[start : self._dropped])
+        self.first_revision += count
+        return len(self)
 
     def since(self, revision: int, limit: int | None = None) -> list[Revision]:
         """Revisions from ``revision`` (not before ``first_revision``), at most ``limit``."""
@@ -67,18 +75,19 @@ def within(revisions: list[Revision], bytes_max: int, newest: bool) -> list[Revi
     """As many of ``revisions`` as fit into ``bytes_max``, one at least; from their end if ``newest``."""
     size, count = 0, 0
     for revision in reversed(revisions) if newest else revisions:
-        size += _weight(revision[3])
+        size += _weight([revision])
         if size > bytes_max and count:
             break
         count += 1
     return revisions[len(revisions) - count :] if newest else revisions[:count]
 
 
-def _weight(changes: tuple[Change, ...]) -> int:
+def _weight(revisions: Sequence[Revision]) -> int:
     total = 0
-    for change in changes:
-        value = change[2]
-        total += CHANGE_BYTES + len(change[1])
-        if value:
-            total += len(value)
+    for revision in revisions:
+        for change in revision[3]:
+            value = change[2]
+            total += CHANGE_BYTES + len(change[1])
+            if value:
+                total += len(value)
     return total

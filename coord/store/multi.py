@@ -13,18 +13,22 @@ from coord.api.ops import (
     DELETE,
     FENCE,
     FENCED_WRITE,
+    HOLD_BACK,
+    LANES,
     MULTI,
     RELEASE,
+    ROTATE_TOKEN_KEYS,
     SET,
     Operator,
     Row,
     Target,
 )
-from coord.store.claiming import claim, claim_first, claim_settings, fence, release
+from coord.store.claiming import claim, claim_first, claim_settings, fence, hold_back, lanes, release
 from coord.store.claims import SESSION, Claims, Journal
 from coord.store.draft import Draft
 from coord.store.reads import READERS
 from coord.store.sessions import weight
+from coord.store.token_keys import rotate_token_keys
 from coord.store.tree import Undo
 from coord.store.writes import create, delete, limit_exceeded, set_value
 from coord.store.znode import CHILDREN_REVISION, CREATED_REVISION, MODIFIED_REVISION, VALUE, VERSION
@@ -32,48 +36,69 @@ from coord.store.znode import CHILDREN_REVISION, CREATED_REVISION, MODIFIED_REVI
 
 def multi(draft: Draft, op: Row) -> Any:
     """Result: ``(succeeded, [result, …])``. All ops of a branch, or none."""
-    _, compare, then, otherwise = op
-    tree = draft.tree
-    if len(compare) + len(then) + len(otherwise) > draft.limits.multi_ops:
-        raise limit_exceeded("multi_ops", draft.limits.multi_ops, "comparisons and ops of one multi")
-    succeeded = all(_holds(draft, *each) for each in compare)
-    results: list[Any] = []
+    tree, claims, fences, limits = draft.tree, draft.claims, draft.fences, draft.limits
+    if _size(op) > limits.multi_ops:
+        raise limit_exceeded("multi_ops", limits.multi_ops, "comparisons and ops of one multi")
     undo: Undo = []
     tree.undo = undo
     journal: Journal = []
-    claims, fences = draft.claims, draft.fences
     claims.undo = fences.undo = journal
     next_claim = claims.next_claim
-    limits = draft.limits
-    room_bytes = limits.multi_reply_bytes
+    reached: list[int] = []
     try:
-        for each in then if succeeded else otherwise:
-            reader = READERS.get(each[0])
-            if reader is not None:
-                result = reader(tree, each, room_bytes)
-                room_bytes -= weight(result)
-                if room_bytes < 0:
-                    raise limit_exceeded(
-                        "multi_reply_bytes", limits.multi_reply_bytes, "bytes read in one multi"
-                    )
-            else:
-                result = WRITERS[each[0]](draft, each)
-                if len(draft.changes) > limits.changes_per_request:
-                    raise limit_exceeded(
-                        "changes_per_request", limits.changes_per_request, "changes of one request"
-                    )
-            results.append(result)
+        result, _ = _branch(draft, op, limits.multi_reply_bytes, reached)
     except CoordError as error:
         tree.undo_all(undo)
         fences.undo = None
         claims.undo_all(journal, next_claim)
         draft.freed.clear()
         draft.changes.clear()
-        error.details = {**error.details, "position": len(results)}
+        error.details = {**error.details, "position": reached[0]}
+        if len(reached) > 1:
+            error.details["positions"] = reached
         raise
     finally:
         tree.undo = claims.undo = fences.undo = None
-    return (succeeded, results)
+    return result
+
+
+def _branch(draft: Draft, op: Row, room_bytes: int, reached: list[int]) -> tuple[Any, int]:
+    """Do what a multi says, and those in its branch: ``((succeeded, [result, …]), how many bytes may be read still)``.
+
+    ``reached``: the place of the op under way, in each level's branch, the outermost first.
+    """
+    _, compare, then, otherwise = op
+    limits = draft.limits
+    succeeded = all(_holds(draft, *each) for each in compare)
+    results: list[Any] = []
+    reached.append(0)
+    level = len(reached)
+    for each in then if succeeded else otherwise:
+        reached[level - 1] = len(results)
+        reader = READERS.get(each[0])
+        if reader is not None:
+            result = reader(draft.tree, each, room_bytes)
+            room_bytes -= weight(result)
+            if room_bytes < 0:
+                raise limit_exceeded("multi_reply_bytes", limits.multi_reply_bytes, "bytes read in one multi")
+        elif each[0] == MULTI:
+            result, room_bytes = _branch(draft, each, room_bytes, reached)
+        else:
+            result = WRITERS[each[0]](draft, each)
+            if len(draft.changes) > limits.changes_per_request:
+                raise limit_exceeded(
+                    "changes_per_request", limits.changes_per_request, "changes of one request"
+                )
+        results.append(result)
+    reached.pop()
+    return (succeeded, results), room_bytes
+
+
+def _size(op: Row) -> int:
+    """How many comparisons and ops a multi has, on all levels and in both branches."""
+    _, compare, then, otherwise = op
+    within = sum([_size(each) for branch in (then, otherwise) for each in branch if each[0] == MULTI])
+    return len(compare) + len(then) + len(otherwise) + within
 
 
 def fenced_write(draft: Draft, op: Row) -> Any:
@@ -94,15 +119,18 @@ WRITERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {
     CLAIM: claim,
     RELEASE: release,
     CLAIM_SETTINGS: claim_settings,
+    HOLD_BACK: hold_back,
+    LANES: lanes,
     FENCE: fence,
 }
-"""By op code: what may stand in a multi's branch."""
+"""By op code: what may stand in a multi's branch, besides reads and multis."""
 
 HANDLERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {
     **WRITERS,
     MULTI: multi,
     CLAIM_FIRST: claim_first,
     FENCED_WRITE: fenced_write,
+    ROTATE_TOKEN_KEYS: rotate_token_keys,
 }
 """By op code: every op that goes through the log."""
 

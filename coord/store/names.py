@@ -33,6 +33,17 @@ class SortedNames:
         for bucket in self._buckets:
             yield from bucket
 
+    def __contains__(self, name: str) -> bool:
+        if not self._buckets:
+            return False
+        bucket = self._buckets[self._bucket_of(name)]
+        place = bisect_left(bucket, name)
+        return place < len(bucket) and bucket[place] == name
+
+    @property
+    def first(self) -> str | None:
+        return self._buckets[0][0] if self._buckets else None
+
     def add(self, name: str) -> None:
         """Add ``name``, which must not be there."""
         buckets = self._buckets

@@ -17,16 +17,21 @@ from coord.api.checks import InvariantViolation, check
 from coord.api.events import Revision
 from coord.limits import MemberLimits, StoreLimits, limit_names
 from coord.store.claims import DEFAULT, FIRST, SHARED, Claim, Claims
+from coord.store.columns import pack_revisions, pack_znodes, unpack_revisions, unpack_znodes
 from coord.store.sessions import Session, weight
 from coord.store.store import Store
 from coord.store.znode import Znode
 
 HEAD, SESSIONS, HISTORY, ZNODES, CLAIMS, CLAIM_PATHS, FENCES = 1, 2, 3, 4, 5, 6, 7
-SNAPSHOT_VERSION: Final = 2
-"""Version 1, which is still read, has no claims, no fences and no incarnation."""
+HELD_BACK, LANES, RATES, LOST = 8, 9, 10, 11
+SNAPSHOT_VERSION: Final = 3
+"""No other is read: no older one is in use."""
+
+_COUNTS: Final = ("sessions", "znodes", "claims", "unsettled")
+"""Of the head: how many there must be in the end."""
 
 Section = tuple[int, list[Any]]
-"""``(kind, rows)``."""
+"""``(kind, rows)``; of znodes and history, columns instead (columns.py)."""
 
 
 class StoreSnapshot:
@@ -59,8 +64,14 @@ class StoreSnapshot:
         sessions = [_session_row(session) for session in store.sessions.values()]
         claims = list(store.claims.by_number.values())  # they are immutable: copying the list is all it takes
         claim_paths = _claim_path_rows(store.claims)
-        fences = list(store.fences.by_path.items())
-        self._sections = self._walk(head, sessions, store.history.since(0), claims, claim_paths, fences)
+        by_path: dict[int, list[Any]] = {
+            FENCES: list(store.fences.by_path.items()),
+            HELD_BACK: list(store.claims.held_back.items()),
+            LANES: list(store.claims.lanes.of.items()),
+            RATES: list(store.claims.lanes.paid_ms.items()),
+            LOST: list(store.claims.lost.items()),
+        }
+        self._sections = self._walk(head, sessions, store.history.since(0), claims, claim_paths, by_path)
 
     def next_section(self) -> Section | None:
         """The next section, ``None`` after the last. Each costs about the same."""
@@ -78,33 +89,35 @@ class StoreSnapshot:
         history: list[Revision],
         claims: list[Claim],
         claim_paths: list[tuple[str, int, int, int, bool]],
-        fences: list[tuple[str, str]],
+        by_path: dict[int, list[Any]],
     ) -> Iterator[Section]:
         yield HEAD, [head]
         for rows in _in_lots(sessions, self._section_bytes, _session_weight):
             yield SESSIONS, rows
         for rows in _in_lots(history, self._section_bytes, _revision_weight):
-            yield HISTORY, rows
-        shadow, znodes = self._shadow, self._tree.znodes
-        rows, size = [], 0
-        for path in self._paths:
+            yield HISTORY, pack_revisions(rows)
+        shadow, znodes, paths = self._shadow, self._tree.znodes, self._paths
+        begin, lot, size = 0, [], 0
+        for path in paths:
             znode = shadow.get(path)
             if znode is None:
                 znode = znodes[path]
-            rows.append((path, *znode))
-            size += len(znode[0]) + len(path) + 40
+            lot.append(znode)
+            size += len(znode[0]) + len(path) + 20
             if size >= self._section_bytes:
-                yield ZNODES, rows
-                rows, size = [], 0
-        if rows:
-            yield ZNODES, rows
+                end = begin + len(lot)
+                yield ZNODES, pack_znodes(paths[begin:end], lot)
+                begin, lot, size = end, [], 0
+        if lot:
+            yield ZNODES, pack_znodes(paths[begin:], lot)
         claims.sort()  # by number: sections of equal stores are equal
         for claim_rows in _in_lots(claims, self._section_bytes, _claim_weight):
             yield CLAIMS, claim_rows
         for path_rows in _in_lots(claim_paths, self._section_bytes, _path_weight):
             yield CLAIM_PATHS, path_rows
-        for fence_rows in _in_lots(fences, self._section_bytes, _fence_weight):
-            yield FENCES, fence_rows
+        for kind, pairs in by_path.items():
+            for pair_rows in _in_lots(pairs, self._section_bytes, _pair_weight):
+                yield kind, pair_rows
 
 
 class StoreLoader:
@@ -112,6 +125,7 @@ class StoreLoader:
 
     def __init__(self, limits: MemberLimits) -> None:
         self._store = Store(limits)
+        self._store.candidates.loading = True
         self._head: dict[str, Any] | None = None
         self._below: dict[str, list[str]] = {}
         """Names of children, by parent, in the order in which they came."""
@@ -124,7 +138,7 @@ class StoreLoader:
             elif self._head is None:
                 raise ValueError("a snapshot begins with its head")
             elif kind == ZNODES:
-                self._load_znodes(rows)
+                self._store.tree.restore(unpack_znodes(rows), self._below)
             elif kind == SESSIONS:
                 self._load_sessions(rows)
             elif kind == CLAIMS:
@@ -135,11 +149,10 @@ class StoreLoader:
                 for path, claim in rows:
                     _check_types((path, claim), "ss")
                     self._store.fences.put(path, claim)
+            elif kind in (HELD_BACK, LANES, RATES, LOST):
+                self._load_pairs(kind, rows)
             elif kind == HISTORY:
-                self._store.history.extend(
-                    (revision, index, wall_ms, tuple([tuple(change) for change in changes]))
-                    for revision, index, wall_ms, changes in rows
-                )
+                self._store.history.extend(unpack_revisions(rows))
             else:
                 raise ValueError(f"a section of the unknown kind {kind}")
         except (TypeError, KeyError, IndexError, AttributeError, InvariantViolation) as error:
@@ -158,15 +171,16 @@ class StoreLoader:
         if any(owner not in store.sessions for owner in store.tree.ephemerals):
             raise ValueError("the snapshot has an ephemeral without its session")
         claims = store.claims
-        if len(claims.by_number) != head.get("claims", 0) or len(claims.unsettled) != head.get(
-            "unsettled", 0
-        ):
+        if len(claims.by_number) != head["claims"] or len(claims.unsettled) != head["unsettled"]:
             raise ValueError("the snapshot ends before its end: claims are missing")
         if any(owner not in store.sessions for owner in claims.by_session):
             raise ValueError("the snapshot has a claim without its session")
         if any(
             path not in store.tree.znodes
-            for table in (claims.held, claims.waiting, claims.first, claims.settings)
+            for table in (
+                *(claims.held, claims.waiting, claims.first, claims.settings),
+                *(claims.held_back, claims.lanes.of, claims.lost),
+            )
             for path in table
         ):
             raise ValueError("the snapshot has a claim without its znode")
@@ -174,27 +188,26 @@ class StoreLoader:
             store.history.first_revision = store.revision + 1
         if store.history.last_revision != store.revision:
             raise ValueError("the snapshot's history does not end at its revision")
+        store.candidates.rebuild()
         return store
 
     def _load_head(self, head: dict[str, Any]) -> None:
-        if head["version"] not in (1, SNAPSHOT_VERSION):
+        if head["version"] != SNAPSHOT_VERSION:
             raise ValueError(
-                f"a snapshot of version {head['version']!r:.20}; this member knows 1 to {SNAPSHOT_VERSION}"
+                f"it is of version {head['version']!r:.20}, and this coord reads version {SNAPSHOT_VERSION}. Start the "
+                "member with the coord that wrote the folder, or a newer one"
             )
+        _check_types([head[name] for name in _COUNTS], "n" * len(_COUNTS))
         store = self._store
         store.applied_index = head["applied_index"]
         store.revision = head["revision"]
-        store.time_ms = head["time_ms"]
+        store.time_ms = store.claims.lanes.now_ms = head["time_ms"]
         store.next_session = head["next_session"]
         store.openers = {member: (boot, number) for member, boot, number in head["openers"]}
         store.set_limits(head["limits"])
-        if head["version"] > 1:
-            store.incarnation = head["incarnation"]
-            store.claims.next_claim = head["next_claim"]
+        store.incarnation = head["incarnation"]
+        store.claims.next_claim = head["next_claim"]
         self._head = head
-
-    def _load_znodes(self, rows: Sequence[Any]) -> None:
-        self._store.tree.restore(rows, self._below)
 
     def _load_sessions(self, rows: Sequence[Any]) -> None:
         for number, timeout_ms, digest, principal, client, opened_ms, origin, confirmed, replies in rows:
@@ -229,6 +242,24 @@ class StoreLoader:
                 claims.delay(path, until_ms)
             if unsettled:
                 claims.unsettled[path] = None
+
+    def _load_pairs(self, kind: int, rows: Sequence[Any]) -> None:
+        claims = self._store.claims
+        for row in rows:
+            _check_types(row[:1], "s")
+            key, said = row
+            if kind == LANES:
+                for lane in said:
+                    _check_types(lane, "snnn")
+                claims.set_lanes(key, tuple([tuple(lane) for lane in said]))
+                continue
+            _check_types([said], "n")
+            if kind == HELD_BACK:
+                claims.hold_back(key, said)
+            elif kind == RATES:
+                claims.pay(key, said)
+            else:
+                claims.lose(key, said)
 
 
 _TYPES: Final[dict[str, type[Any]]] = {"n": int, "s": str, "b": bytes}
@@ -265,8 +296,8 @@ def _path_weight(row: tuple[Any, ...]) -> int:
     return 40 + len(row[0])
 
 
-def _fence_weight(row: tuple[str, str]) -> int:
-    return 10 + len(row[0]) + len(row[1])
+def _pair_weight(row: tuple[str, Any]) -> int:
+    return 20 + len(row[0]) + weight(row[1])
 
 
 def _session_row(session: Session) -> list[Any]:
@@ -288,7 +319,7 @@ def _session_weight(row: list[Any]) -> int:
 
 
 def _revision_weight(revision: Revision) -> int:
-    return sum(60 + len(path) + len(value or b"") for _, path, value, *_ in revision[3])
+    return sum(20 + len(path) + len(value or b"") for _, path, value, *_ in revision[3])
 
 
 def _in_lots(rows: Sequence[Any], lot_bytes: int, weight: Any) -> Iterator[list[Any]]:

@@ -14,6 +14,7 @@ from coord.api.commands import (
     END_SESSION,
     EXPIRE_SESSIONS,
     OPEN_SESSION,
+    PUT_TOKEN_KEY,
     REQUESTS,
     SET_LIMITS,
     Command,
@@ -24,6 +25,7 @@ from coord.api.errors import OK, CoordError, LimitExceeded, ReplyForgotten, Sess
 from coord.api.events import Reason, Revision
 from coord.api.ops import LOG, SESSIONS, Row
 from coord.limits import MemberLimits, StoreLimits, limit_names
+from coord.store.candidates import Candidates
 from coord.store.claim_reads import CLAIM_READERS
 from coord.store.claiming import end_claims
 from coord.store.claims import Claims
@@ -34,8 +36,9 @@ from coord.store.history import History, within
 from coord.store.multi import HANDLERS
 from coord.store.reads import READERS
 from coord.store.sessions import Origin, Session, reply_weight
+from coord.store.token_keys import put_token_key
 from coord.store.tree import Tree
-from coord.store.writes import remove
+from coord.store.writes import leave_container, remove
 
 TTL_SWEEP: Final = 1_000
 """TTL znodes deleted by one entry at most: one revision, and a short apply. The next entry goes on."""
@@ -101,6 +104,7 @@ class Store:
         draft.wall_ms = wall_ms
         answers: list[Answer] = []
         not_taken = len(self.fresh)
+        self._go_on_with_rates()
         for command in commands:
             kind = command[0]
             if kind == REQUESTS:
@@ -113,6 +117,9 @@ class Store:
                 for session in command[1]:
                     if session in self.sessions:
                         self._end(session, Reason.SESSION_EXPIRED)
+                answers.append(None)
+            elif kind == PUT_TOKEN_KEY:
+                self._put_token_key(command)
                 answers.append(None)
             else:
                 check(kind == SET_LIMITS, "a command's kind is known", kind)
@@ -159,6 +166,10 @@ class Store:
         known = limit_names(StoreLimits)
         values = {name: value for name, value in wanted.items() if name in known}
         self.limits = self._draft.limits = replace(self.limits, **values)
+
+    @property
+    def candidates(self) -> Candidates:
+        return self._draft.candidates
 
     @property
     def incarnation(self) -> int:
@@ -222,8 +233,10 @@ class Store:
 
     def _commit(self, draft: Draft) -> None:
         """Make the draft's changes the next revision; with them, those are granted who waited for what has freed."""
-        if draft.freed:
+        if draft.freed or self.claims.unsettled or draft.candidates.due:
             settle(draft)
+        if not draft.changes:
+            return
         self.revision = draft.revision
         self.fresh.append((draft.revision, self.applied_index, draft.wall_ms, tuple(draft.changes)))
         draft.changes.clear()
@@ -291,6 +304,29 @@ class Store:
             check(session_id not in self.claims.by_session, "an ended session claims nothing", session_id)
         self._commit(draft)
 
+    def _put_token_key(self, command: Command) -> None:
+        draft = self._draft
+        draft.session = draft.request = 0
+        draft.revision = self.revision + 1
+        put_token_key(draft, command)
+        if draft.changes:
+            self._commit(draft)
+
+    def _go_on_with_rates(self) -> None:
+        """Before the commands: who waits for a rate that has room again is granted it before those who come now."""
+        lanes = self.claims.lanes
+        lanes.now_ms = self.time_ms
+        if lanes.next_due_ms is not None and lanes.next_due_ms <= self.time_ms:
+            lanes.advance(self.time_ms)
+            self._grant_on()
+
+    def _grant_on(self) -> None:
+        """Grant what can be, of no session's doing: one revision, if there is anything."""
+        draft = self._draft
+        draft.session = draft.request = 0
+        draft.revision = self.revision + 1
+        self._commit(draft)
+
     def _sweep(self) -> None:
         """Delete the TTL znodes that are due: one revision. Grant what is due: another."""
         due = self.tree.due(self.time_ms, self.claims.claimed)
@@ -303,13 +339,13 @@ class Store:
             self._commit(draft)
         # Not just while a delay runs: one that was ended early has its time, too, and must be forgotten then.
         if claims.next_due_ms is not None:
+            draft.revision = self.revision + 1
             for path in claims.take_over(self.time_ms):
                 free(draft, path)
-        if draft.freed or claims.unsettled:
-            draft.revision = self.revision + 1
-            settle(draft)
-            if draft.changes:
-                self._commit(draft)
+                znode = self.tree.znodes.get(path)
+                if znode is not None:  # else it was a container, and its last child went just now
+                    leave_container(draft, path, znode)
+        self._grant_on()
 
     def _list_sessions(self, op: Row, page_bytes: int) -> Any:
         """``([(id, timeout_ms, principal, client, opened_ms, ephemerals, how many), …], more)``, by id.

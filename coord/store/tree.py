@@ -5,14 +5,15 @@ derived tables right, can be undone (for a multi that fails midway), and keeps t
 snapshot that is being written meanwhile.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Final
 
 from coord.api.checks import check
 from coord.api.paths import ROOT, join, name, parent
+from coord.store.columns import Unpacked
 from coord.store.names import SortedNames
-from coord.store.znode import ZNODE_FIELDS, Znode, new_znode
+from coord.store.znode import Znode, new_znode
 
 _NO_NAMES: Final = SortedNames()
 
@@ -23,7 +24,17 @@ Undo = list[tuple[str, Znode | None, Znode | None]]
 class Tree:
     """All znodes. Invariant: every znode's parent is there; only the root is its own."""
 
-    __slots__ = ("_names", "_ttl_heap", "_ttl_paths", "data_bytes", "ephemerals", "shadow", "undo", "znodes")
+    __slots__ = (
+        "_names",
+        "_ttl_heap",
+        "_ttl_paths",
+        "data_bytes",
+        "ephemerals",
+        "shadow",
+        "touched",
+        "undo",
+        "znodes",
+    )
 
     def __init__(self) -> None:
         self.znodes: dict[str, Znode] = {ROOT: new_znode(b"", 0, 0)}
@@ -38,6 +49,8 @@ class Tree:
         self.undo: Undo | None = None
         self.shadow: dict[str, Znode] | None = None
         # While a snapshot is written: the znodes as they were when it began, of those changed or gone since.
+        self.touched: Callable[[str], object] | None = None
+        """Told of each path that came or went (candidates.py)."""
 
     def insert(self, path: str, znode: Znode) -> None:
         """Add a znode that is not there, below a parent that is."""
@@ -71,39 +84,24 @@ class Tree:
             elif after is not None:
                 self._remove(path, after)
 
-    def restore(self, rows: Iterable[list[Any]], below: dict[str, list[str]]) -> None:
-        """Add znodes of a snapshot, a row ``[path, *znode]`` for each; its root takes the place of the one there is.
+    def restore(self, found: Unpacked, below: dict[str, list[str]]) -> None:
+        """Add znodes of a snapshot; its root takes the place of the one there is.
 
         ``below`` gathers their names by parent, for :meth:`restored`: sorting all names of a parent at the end costs a
         tenth of finding each one's place, which is most of what loading a large snapshot would cost.
         """
-        znodes, size = self.znodes, self.data_bytes
-        created_ms = 0
-        for row in rows:
-            if len(row) != ZNODE_FIELDS + 1 or type(row[0]) is not str:
-                raise ValueError("a znode has another number of fields")
-            # Revisions and times are often equal: one int object then, as in the store that was saved.
-            created = row[2]
-            if row[3] == created:
-                row[3] = created
-            if row[4] == created:
-                row[4] = created
-            if row[8] == created_ms:
-                row[8] = created_ms
-            created_ms = row[8]
-            if row[9] == created_ms:
-                row[9] = created_ms
-            path, *fields = row
-            znodes[path] = znode = tuple(fields)
-            size += len(path) + len(znode[0])
-            above, _, name = path.rpartition("/")
-            siblings = below.get(above)
-            if siblings is None:
-                siblings = below[above] = []
-            siblings.append(name)
-            if znode[6] or znode[10]:
-                self._note(path, znode)
-        self.data_bytes = size
+        self.znodes.update(zip(found.paths, found.znodes, strict=True))
+        self.data_bytes += found.data_bytes
+        siblings = [below.setdefault(parent, []) for parent in found.parents]
+        if len(siblings) == 1:
+            siblings[0].extend(found.names)
+        else:
+            for place, name in zip(found.parent_of, found.names, strict=True):
+                siblings[place].append(name)
+        if found.notable:
+            for path, znode in zip(found.paths, found.znodes, strict=True):
+                if znode[6] or znode[10]:
+                    self._note(path, znode)
 
     def restored(self, below: dict[str, list[str]]) -> None:
         """All znodes are there. Raises ``ValueError`` if one is there twice, or one has no parent."""
@@ -183,6 +181,8 @@ class Tree:
         names.add(name)
         if znode[6] or znode[10]:
             self._note(path, znode)
+        if self.touched is not None:
+            self.touched(path)
 
     def _note(self, path: str, znode: Znode) -> None:
         """What is to be known of an ephemeral, or of a TTL znode."""
@@ -216,3 +216,5 @@ class Tree:
                 # Entries of znodes that are gone wait for their time; create and delete in a loop piles them up.
                 self._ttl_heap = [(self.znodes[each][11], each) for each in self._ttl_paths]
                 heapify(self._ttl_heap)
+        if self.touched is not None:
+            self.touched(path)

@@ -55,13 +55,13 @@ def make(draft: Draft, op: Row) -> Any:
             "ephemerals_per_session", draft.limits.ephemerals_per_session, "ephemerals of one session"
         )
     for each in reversed(lacking):
-        _add(draft, each, new_znode(b"", draft.revision, draft.wall_ms))
+        add(draft, each, new_znode(b"", draft.revision, draft.wall_ms))
     number = -1
     if sequential:
         path, number = _numbered(tree, path)
     owner = draft.session if kind == EPHEMERAL else 0
     deadline_ms = draft.time_ms + ttl_ms if ttl_ms else 0
-    _add(
+    add(
         draft, path, new_znode(value, draft.revision, draft.wall_ms, kind, owner, ttl_ms, deadline_ms), number
     )
     return path
@@ -82,6 +82,8 @@ def set_value(draft: Draft, op: Row) -> Any:
             create(draft, [CREATE, path, value, 0, CreateFlag.PARENTS if flags & SetFlag.PARENTS else 0, 0])
             return 0
         raise NotFound(missing(tree, path), {"path": path})
+    if is_reserved(path):
+        raise _reserved(path)
     if version is not None or revision is not None:
         check_conditions(path, before, version, revision)
     _check_value(draft, value)
@@ -131,7 +133,11 @@ def delete(draft: Draft, op: Row) -> Any:
         raise NotAllowed("the root cannot be deleted")
     if draft.fences.by_path:
         check_fences(draft, path)
+    if flags & DeleteFlag.MISSING_OK and path not in tree.znodes:
+        return 0
     znode = find(tree, path)
+    if is_reserved(path):
+        raise _reserved(path)
     if version is not None or revision is not None:
         check_conditions(path, znode, version, revision)
     children = tree.child_count(path)
@@ -167,7 +173,7 @@ def remove(draft: Draft, path: str, reason: int) -> None:
     """Delete a childless znode, with its claims, and the containers above it that this leaves empty."""
     tree, claims = draft.tree, draft.claims
     while True:
-        if claims.by_number or claims.settings:
+        if not claims.unknown:
             end_with_znode(draft, path)
         znode = tree.znodes[path]
         tree.remove(path, znode)
@@ -192,7 +198,13 @@ def leave(draft: Draft, path: str) -> None:
         tree.replace(path, znode, after)
 
 
-def _add(draft: Draft, path: str, znode: Znode, number: int = -1) -> None:
+def leave_container(draft: Draft, path: str, znode: Znode) -> None:
+    """What was said of the claims at ``path`` may be said no more; so perhaps a container is not needed any more."""
+    if znode[KIND] == CONTAINER:
+        leave(draft, path)
+
+
+def add(draft: Draft, path: str, znode: Znode, number: int = -1) -> None:
     draft.tree.insert(path, znode)
     draft.changes.append((CREATED, path, znode[VALUE], 0, draft.session, draft.request, REQUEST))
     _touch_parent(draft, parent(path), number)
@@ -273,11 +285,15 @@ def _check_value(draft: Draft, value: bytes) -> None:
 def _check_room(draft: Draft, path: str, value: bytes, count: int) -> None:
     tree, limits = draft.tree, draft.limits
     if is_reserved(path):
-        raise NotAllowed(f"{shown(path)} is in the service's own subtree")
+        raise _reserved(path)
     if len(tree.znodes) + count > limits.znodes:
         raise limit_exceeded("znodes", limits.znodes, "znodes in the tree")
     if tree.data_bytes + len(value) + len(path) > limits.data_bytes:
         raise limit_exceeded("data_bytes", limits.data_bytes, "bytes of values and paths")
+
+
+def _reserved(path: str) -> NotAllowed:
+    return NotAllowed(f"{shown(path)} is in the service's own subtree")
 
 
 def limit_exceeded(name: str, maximum: int, what: str) -> LimitExceeded:

@@ -22,12 +22,18 @@ from coord.api.ops import (
     FENCE,
     FENCED_WRITE,
     GET,
+    HOLD_BACK,
+    LANES,
+    LANES_MAX,
     LIST,
     LOG,
     MULTI,
+    MULTI_DEPTH,
     RELEASE,
+    ROTATE_TOKEN_KEYS,
     SESSIONS,
     SET,
+    SIGN_TOKEN,
     STATUS,
     ClaimFirstFlag,
     ClaimFlag,
@@ -42,19 +48,28 @@ from coord.api.ops import (
     Target,
     WatchScope,
 )
-from coord.api.paths import check_path, is_valid
-from coord.limits import MemberLimits
+from coord.api.paths import check_path, is_valid, is_valid_name
+from coord.limits import TOKEN_TTL_MAX_MS, MemberLimits
 
 INT_MAX: Final = 2**63 - 1
 TTL_MAX_MS: Final = 10 * 365 * 24 * 3_600_000
 UNITS_MAX: Final = 2**31 - 1
 """Of a claim, and of a capacity."""
 LOCK_DELAY_MAX_MS: Final = 24 * 3_600_000
+LANE_NAME_MAX_BYTES: Final = 256
+LANE_INTERVAL_MAX_MS: Final = LOCK_DELAY_MAX_MS
 TOKENS_MAX: Final = 1_000
 """Presented by one write."""
+KEY_NAME_MAX: Final = 100
+"""Characters of the name of a key for signed tokens; theirs are about 25."""
 
 _is_valid = lru_cache(maxsize=8192)(is_valid)
 """Clients use the same paths again and again, and the pattern costs three times the look-up."""
+
+_KIND_MAX: Final = max(Kind)
+_TARGET_MAX: Final = max(Target)
+_OPERATOR_MAX: Final = max(Operator)
+"""Once: to look through an enum takes longer than all the rest of a comparison."""
 
 
 def check_op(op: Any, limits: MemberLimits) -> Row:
@@ -108,7 +123,7 @@ def _create(op: list[Any], limits: MemberLimits) -> None:
     else:
         _path(path)
     _value(value)
-    check_int(kind, 0, max(Kind), "a kind of znode")
+    check_int(kind, 0, _KIND_MAX, "a kind of znode")
     if kind == Kind.TTL:
         check_int(ttl_ms, 1, TTL_MAX_MS, "a TTL znode's ttl_ms")
     elif ttl_ms != 0 or type(ttl_ms) is not int:
@@ -129,7 +144,7 @@ def _delete(op: list[Any], limits: MemberLimits) -> None:
     _, path, version, revision, flags = op
     _path(path)
     _conditions(version, revision)
-    check_int(flags, 0, DeleteFlag.SUBTREE, "delete's flags")
+    check_int(flags, 0, DeleteFlag.SUBTREE | DeleteFlag.MISSING_OK, "delete's flags")
 
 
 def _get(op: list[Any], limits: MemberLimits) -> None:
@@ -162,7 +177,9 @@ def _page(limit: Any, limits: MemberLimits) -> None:
         )
 
 
-def _multi(op: list[Any], limits: MemberLimits) -> None:
+def _multi(op: list[Any], limits: MemberLimits, depth: int = 1) -> None:
+    if depth > MULTI_DEPTH:
+        raise InvalidRequest(f"multis within multis, more than {MULTI_DEPTH} deep")
     _fields(op, 3, "multi")
     _, compare, then, otherwise = op
     if not all(type(part) is list for part in (compare, then, otherwise)):
@@ -173,8 +190,11 @@ def _multi(op: list[Any], limits: MemberLimits) -> None:
         if type(each) is not list or not each or type(each[0]) is not int or each[0] not in _IN_MULTI:
             raise InvalidRequest(
                 f"op {position} of the multi is none of create, set, delete, get, exists, list, claim, release, "
-                "claim_settings, fence"
+                "claim_settings, hold_back, lanes, fence, multi"
             )
+        if each[0] == MULTI:
+            _multi(each, limits, depth + 1)
+            continue
         _VALIDATORS[each[0]](each, limits)
         if each[0] == CLAIM and each[2] & ClaimFlag.WAIT:
             raise InvalidRequest(f"op {position} of the multi is a claim that waits: a multi is done at once")
@@ -184,9 +204,9 @@ def _compare(row: Any) -> None:
     if type(row) is not list or len(row) != 4:
         raise InvalidRequest("a comparison is [target, path, operator, operand]")
     target, path, operator, operand = row
-    check_int(target, 1, max(Target), "a comparison's target")
+    check_int(target, 1, _TARGET_MAX, "a comparison's target")
     _path(path)
-    check_int(operator, 0, max(Operator), "a comparison's operator")
+    check_int(operator, 0, _OPERATOR_MAX, "a comparison's operator")
     if target == Target.VALUE:
         if type(operand) is not bytes:
             raise InvalidRequest("a value is compared with bytes")
@@ -237,6 +257,34 @@ def _claim_settings(op: list[Any], limits: MemberLimits) -> None:
     check_int(lock_delay_ms, 0, LOCK_DELAY_MAX_MS, "a lock delay")
 
 
+def _hold_back(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 2, "hold_back")
+    _path(op[1])
+    if op[2] is not None:
+        check_int(op[2], 0, TTL_MAX_MS, "for how many ms is held back")
+
+
+def _lanes(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 2, "lanes")
+    _, path, lanes = op
+    _path(path)
+    if type(lanes) is not list or len(lanes) > LANES_MAX:
+        raise InvalidRequest(f"a znode has a list of at most {LANES_MAX} lanes")
+    names = []
+    for lane in lanes:
+        if type(lane) is not list or len(lane) != 4:
+            raise InvalidRequest("a lane is [name, width, interval_ms, burst]")
+        name, width, interval_ms, burst = lane
+        if type(name) is not str or not 0 < len(name.encode()) <= LANE_NAME_MAX_BYTES:
+            raise InvalidRequest(f"a lane's name is text of 1 to {LANE_NAME_MAX_BYTES} bytes")
+        check_int(width, 0, UNITS_MAX, "a lane's width")
+        check_int(interval_ms, 0, LANE_INTERVAL_MAX_MS, "a lane's interval_ms")
+        check_int(burst, 1, UNITS_MAX, "a lane's burst")
+        names.append(name)
+    if len(dict.fromkeys(names)) < len(names):
+        raise InvalidRequest("a znode has each lane once")
+
+
 def _fence(op: list[Any], limits: MemberLimits) -> None:
     _fields(op, 2, "fence")
     _path(op[1])
@@ -277,6 +325,23 @@ def _claim_info(op: list[Any], limits: MemberLimits) -> None:
     _path(op[1])
 
 
+def _sign_token(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 2, "sign_token")
+    check_int(op[1], 1, INT_MAX, "a claim's number")
+    check_int(op[2], 0, TOKEN_TTL_MAX_MS, "a signed token's ttl_ms")
+
+
+def _rotate_token_keys(op: list[Any], limits: MemberLimits) -> None:
+    _fields(op, 1, "rotate_token_keys")
+    revoked = op[1]
+    if revoked is not None and (
+        type(revoked) is not str or len(revoked) > KEY_NAME_MAX or not is_valid_name(revoked)
+    ):
+        raise InvalidRequest(
+            "what is revoked is the name of a key, as it stands below /coord/token-keys, or null"
+        )
+
+
 def _log(op: list[Any], limits: MemberLimits) -> None:
     _fields(op, 2, "log")
     if op[1] is not None:
@@ -314,6 +379,13 @@ _VALIDATORS: Final[Mapping[int, Callable[[list[Any], MemberLimits], None]]] = {
     FENCED_WRITE: _fenced_write,
     CLAIMS: _claims,
     CLAIM_INFO: _claim_info,
+    HOLD_BACK: _hold_back,
+    LANES: _lanes,
+    SIGN_TOKEN: _sign_token,
+    ROTATE_TOKEN_KEYS: _rotate_token_keys,
 }
-_IN_MULTI: Final = (CREATE, SET, DELETE, GET, EXISTS, LIST, CLAIM, RELEASE, CLAIM_SETTINGS, FENCE)
+_IN_MULTI: Final = (
+    *(CREATE, SET, DELETE, GET, EXISTS, LIST, MULTI),
+    *(CLAIM, RELEASE, CLAIM_SETTINGS, HOLD_BACK, LANES, FENCE),
+)
 _FENCEABLE: Final = (CREATE, SET, DELETE, MULTI, FENCE)

@@ -10,12 +10,16 @@ from coord.api.ops import (
     ClaimSettings,
     Fence,
     FencedWrite,
+    HoldBack,
     Multi,
     Release,
+    SetLanes,
     Target,
 )
 
-_OF_CLAIMS: Final = frozenset({Claim, ClaimFirst, ClaimInfo, Claims, ClaimSettings, Fence, Release})
+_OF_CLAIMS: Final = frozenset(
+    {Claim, ClaimFirst, ClaimInfo, Claims, ClaimSettings, Fence, HoldBack, Release, SetLanes}
+)
 _TARGETS: Final = frozenset({Target.CLAIM_TOKEN, Target.CLAIM_HOLDER, Target.CLAIM_COUNT})
 
 
@@ -25,14 +29,24 @@ def plain(op: Any) -> Any:
 
 
 def parts(op: Any) -> tuple[Any, ...]:
-    """Of both branches of a multi; ``op`` itself, if it is none."""
+    """Of both branches of a multi, on all levels; ``op`` itself, if it is none."""
     op = plain(op)
-    return (*op.then, *op.otherwise) if type(op) is Multi else (op,)
+    if type(op) is not Multi:
+        return (op,)
+    return tuple([part for each in (*op.then, *op.otherwise) for part in parts(each)])
+
+
+def targets(op: Any) -> tuple[Target, ...]:
+    """What the comparisons of a multi look at, on all levels."""
+    if type(op) is not Multi:
+        return ()
+    within = [target for each in (*op.then, *op.otherwise) for target in targets(each)]
+    return (*[each.target for each in op.compare], *within)
 
 
 def about_claims(op: Any) -> bool:
     """Whether it changes claims, settings or fences, or its answer hangs on them: the model of the tree knows none."""
     op = plain(op)
-    if type(op) is Multi and any(each.target in _TARGETS for each in op.compare):
+    if any(each in _TARGETS for each in targets(op)):
         return True
     return any(type(each) in _OF_CLAIMS for each in parts(op))

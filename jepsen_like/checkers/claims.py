@@ -126,10 +126,21 @@ class _Checker:
         if entry is not None and (_above(path) if entry.waits_for_any else path) != entry.path:
             what = f"claim {number} waited for {entry.path}, and was granted {path} at revision {revision}"
             yield Violation(ANSWERS, what, (place,))
+        lost = ledger.lost.get(path, 0)
+        if lost is not None and change[3] != lost:
+            what = (
+                f"claim {number} was told that {change[3]} claims of {path} were lost before it, not {lost}"
+            )
+            yield Violation(ANSWERS, f"{what}, at revision {revision}", (place,))
         if reason == TRANSFERRED:
             return
+        for lane in ledger.lanes.get(path) or ():
+            held = ledger.in_lane(lane.name)
+            if 0 < lane.width <= held:
+                what = f"claim {number} was granted {path} at revision {revision}, beside {held} others in the lane"
+                yield Violation(CAPACITY, f"{what} {lane.name!r}, which is {lane.width} wide", (place,))
         queue = ledger.queue(path)
-        if not ledger.held(path):
+        if not ledger.held(path) and _above(path) not in ledger.held_back:
             queue += ledger.queue_for_any(_above(path))
         earlier = [each.number for each in queue if entry is None or each.number < number]
         if earlier:
@@ -173,7 +184,9 @@ class _Checker:
             paths += sorted(ledger.children.get(path, ()))
         for each in paths:
             found = ledger.next_at(each)
-            if found is None or each in ledger.delayed:
+            if found is None or ledger.may_be_kept_back(each):
+                continue
+            if found.waits_for_any and found.path in ledger.held_back:
                 continue
             if ledger.fits(each, found.units, found.shared) and found.units:
                 what = f"claim {found.number} waits at revision {revision}, though {each} is free for it"
@@ -185,6 +198,8 @@ class _Checker:
         for path, since_ns in ledger.delayed.items():
             long_ns = 2 * ledger.delays_ms.get(path, 0) * 1_000_000 + DELAY_SLACK_NS
             found = ledger.next_at(path)
+            if path in ledger.held_back or path in ledger.lanes:
+                continue
             if found is None or not found.units or not end_ns or end_ns <= since_ns + long_ns:
                 continue
             if ledger.fits(path, found.units, found.shared):
@@ -267,6 +282,9 @@ class _Checker:
         elif isinstance(op, ClaimInfo) and isinstance(result, ClaimFacts):
             held = len(ledger.held(op.path))
             waiting = len(ledger.at_path.get(op.path, ())) - held
+            lost = ledger.lost.get(op.path, 0)
+            if lost is not None and result.lost != lost:
+                return f"{op.path} is told to have lost {result.lost} claims, not {lost}"
             told = (result.capacity, result.holders, result.waiters)
             if told != (ledger.capacity(op.path), held, waiting):
                 return (

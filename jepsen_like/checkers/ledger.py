@@ -13,19 +13,22 @@ from coord.api.events import (
     CREATED,
     DELETED,
     FENCED,
+    HELD_BACK,
+    LANES_SET,
     QUEUED,
     RELEASED,
     WITHDRAWN,
     Change,
     Reason,
 )
-from coord.api.ops import Claim, ClaimFirst, ClaimSettings
+from coord.api.ops import Claim, ClaimFirst, ClaimSettings, Lane, SetLanes
 from coord.api.paths import ROOT, ancestors, is_below, parent
 from coord.jepsen_like.checkers.about import parts
 from coord.jepsen_like.history import Operation, Record
 
 EXPIRED: Final = int(Reason.SESSION_EXPIRED)
 TRANSFERRED: Final = int(Reason.TRANSFERRED)
+_LOST: Final = (int(Reason.SESSION_ENDED), EXPIRED, int(Reason.FORCED))
 
 
 class Entry:
@@ -66,6 +69,12 @@ class Ledger:
         self.delayed: dict[str, int] = {}
         """Path -> when (nanoseconds) a delay began there of which it is not known when it is over. Its end shows in a
         grant; its beginning in the expiry of a holder."""
+        self.held_back: dict[str, int] = {}
+        """Path -> for how many ms it was held back when that was said last: the log does not tell when it is over."""
+        self.lanes: dict[str, tuple[Lane, ...] | None] = {}
+        """``None``: some; which, nobody knows."""
+        self.lost: dict[str, int | None] = {}
+        """How many claims of a path were lost. ``None``: one was handed on, and the log does not tell by whom."""
         self.fences: dict[str, str] = {}
         self.children: dict[str, dict[str, None]] = {}
         """Path -> those that are there, as far as the log tells."""
@@ -129,9 +138,18 @@ class Ledger:
         fits = self.fits(path, units, shared)
         if not fits:
             return fits
-        if path in self.delayed:
+        if self.may_be_kept_back(path):
             return None
         return bool(self.held(path)) or path == ROOT or not self.queue_for_any(parent(path))
+
+    def may_be_kept_back(self, path: str) -> bool:
+        """Whether something else than claims may forbid a grant at ``path``: a delay, a holding back, a lane."""
+        return path in self.delayed or path in self.held_back or path in self.lanes
+
+    def in_lane(self, name: str) -> int:
+        """How many claims are held at paths with that lane, as far as is known."""
+        those = [path for path, lanes in self.lanes.items() if name in [lane.name for lane in lanes or ()]]
+        return sum(len(self.held(path)) for path in those)
 
     def fences_at(self, path: str) -> list[tuple[str, str]]:
         """``(fence, claim)`` at ``path`` and above, nearest first."""
@@ -151,8 +169,10 @@ class Ledger:
                 self.children.setdefault(parent(path), {})[path] = None
         elif kind == DELETED:
             self.children.get(parent(path), {}).pop(path, None)
-            for table in (self.capacities, self.delays_ms, self.delayed):
+            for table in (self.capacities, self.delays_ms, self.delayed, self.held_back):
                 table.pop(path, None)
+            self.lanes.pop(path, None)
+            self.lost.pop(path, None)
         elif kind == QUEUED:
             self._put(self._made(change))
         elif kind == CLAIMED:
@@ -172,6 +192,11 @@ class Ledger:
                 del self.at_path[entry.path][number]
                 if kind == RELEASED and reason == EXPIRED and self.delays_ms.get(path):
                     self.delayed[path] = at_ns
+                lost = self.lost.get(path, 0)
+                if kind == RELEASED and reason in _LOST and lost is not None:
+                    self.lost[path] = lost + 1
+                elif kind == RELEASED and reason == TRANSFERRED:
+                    self.lost[path] = None
         elif kind == CONFIGURED:
             self.capacities[path] = version
             for each in parts(self._by_request.get((session, number))):
@@ -179,6 +204,17 @@ class Ledger:
                     self.delays_ms[path] = each.lock_delay_ms
                     if not each.lock_delay_ms:
                         self.delayed.pop(path, None)
+        elif kind == HELD_BACK:
+            self.held_back.pop(path, None)
+            if version:
+                self.held_back[path] = version
+        elif kind == LANES_SET:
+            self.lanes.pop(path, None)
+            if version:
+                self.lanes[path] = None
+            for each in parts(self._by_request.get((session, number))):
+                if version and isinstance(each, SetLanes) and each.path == path:
+                    self.lanes[path] = each.lanes
         elif kind == FENCED:
             self.fences.pop(path, None)
             if value is not None:

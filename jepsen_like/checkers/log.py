@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from coord.api.events import DELETED, Change
 from coord.api.ops import Create, Delete, Multi, Set
-from coord.api.results import MultiResult
+from coord.api.results import Deleted, MultiResult
 from coord.jepsen_like.checkers.about import plain
 from coord.jepsen_like.history import Committed, Operation, Record
 
@@ -66,12 +67,16 @@ class Log:
 
 def changes_something(operation: Operation) -> bool:
     """Whether an operation with outcome ``ok`` made a revision, by changing the tree."""
-    op = plain(operation.op)
-    if type(op) in _WRITES:
-        return True
-    if type(op) is not Multi or type(operation.result) is not MultiResult:
-        return False
-    return any(type(each) in _WRITES for each in (op.then if operation.result.succeeded else op.otherwise))
+    return _changes(plain(operation.op), operation.result)
+
+
+def _changes(op: Any, result: Any) -> bool:
+    if type(op) is Delete and type(result) is Deleted:
+        return result.count > 0  # else there was nothing, and nothing was minded
+    if type(op) is not Multi or type(result) is not MultiResult:
+        return type(op) in _WRITES
+    branch = op.then if result.succeeded else op.otherwise
+    return any(_changes(each, one) for each, one in zip(branch, result.results, strict=True))
 
 
 _WRITES = frozenset({Create, Set, Delete})

@@ -153,6 +153,8 @@ class Tree:
     def _delete(self, op: Delete, session: int, revision: int) -> int:
         if op.path == "/":
             raise Refused("not_allowed")
+        if op.missing_ok and op.path not in self.znodes:
+            return 0
         znode = self._find(op.path)
         _conditions(znode, op)
         if znode.children and not op.subtree:

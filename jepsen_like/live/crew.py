@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, cast
 import trio
 
 from coord.client import Client
-from coord.client.settings import CoreSettings
+from coord.client.core.settings import CoreSettings
 from coord.jepsen_like.history import Record
 from coord.jepsen_like.live.client import DrivenClient
 from coord.jepsen_like.live.pacing import paced

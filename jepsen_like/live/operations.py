@@ -17,7 +17,9 @@ from coord.api.ops import (
     Fence,
     FencedWrite,
     Get,
+    HoldBack,
     Kind,
+    Lane,
     List,
     Multi,
     Op,
@@ -25,6 +27,7 @@ from coord.api.ops import (
     Release,
     Row,
     Set,
+    SetLanes,
     Target,
     WatchScope,
 )
@@ -47,7 +50,8 @@ def _set(path: str, value: bytes, version: int | None, revision: int | None, fla
 
 
 def _delete(path: str, version: int | None, revision: int | None, flags: int) -> Delete:
-    return Delete(path, version, revision, bool(flags & ops.DeleteFlag.SUBTREE))
+    flag = ops.DeleteFlag
+    return Delete(path, version, revision, bool(flags & flag.SUBTREE), bool(flags & flag.MISSING_OK))
 
 
 def _list(path: str, flags: int, limit: int, after: str | None) -> List:
@@ -87,6 +91,10 @@ def _fenced(tokens: list[Any], op: Row) -> FencedWrite:
     return FencedWrite(tuple((incarnation, revision) for incarnation, revision in tokens), inner)
 
 
+def _lanes(path: str, lanes: list[Any]) -> SetLanes:
+    return SetLanes(path, tuple(Lane(*lane) for lane in lanes))
+
+
 def _claims(path: str, scope: int, session: int | None, after: int | None, limit: int) -> Claims:
     return Claims(path, WatchScope(scope), session, after, limit)
 
@@ -103,6 +111,8 @@ _MAKERS: Final[Mapping[int, Callable[..., Op]]] = {
     ops.CLAIM_FIRST: _claim_first,
     ops.RELEASE: _release,
     ops.CLAIM_SETTINGS: ClaimSettings,
+    ops.HOLD_BACK: HoldBack,
+    ops.LANES: _lanes,
     ops.FENCE: Fence,
     ops.FENCED_WRITE: _fenced,
     ops.CLAIMS: _claims,

@@ -39,10 +39,10 @@ from coord.api.ops import ReadMode
 from coord.client import Client
 from coord.client.clock import now
 from coord.client.core import Core, State
-from coord.client.endpoints import Endpoint, Route, parse_endpoints
+from coord.client.core.endpoints import Endpoint, Route, parse_endpoints
+from coord.client.core.request import OTHER, WRITE, Request
+from coord.client.core.settings import CoreSettings
 from coord.client.link import Link
-from coord.client.request import OTHER, WRITE, Request
-from coord.client.settings import CoreSettings
 from coord.jepsen_like.history import Record
 from coord.jepsen_like.live.operations import op_from_row
 from coord.jepsen_like.workloads.clock import Clock

@@ -5,7 +5,17 @@ Computed from the plain rows of the table; what the store derives from them (que
 
 from typing import TYPE_CHECKING, Any, Final
 
-from coord.api.events import CLAIMED, DELETED, QUEUED, RELEASED, Change, Reason
+from coord.api.events import (
+    CLAIMED,
+    DELETED,
+    HELD_BACK,
+    LANES_SET,
+    QUEUED,
+    RELEASED,
+    UNTIL_TOLD,
+    Change,
+    Reason,
+)
 from coord.jepsen_like.sim.agenda import MS_NS
 from coord.store.claims import FIRST, SHARED
 from coord.store.store import Store
@@ -35,6 +45,10 @@ class Claiming:
         """Number -> the leader's term when it was queued, and the path."""
         self._delays: dict[str, int] = {}
         """Path -> the cluster time before which nobody is to be granted it."""
+        self._held_back: dict[str, int] = {}
+        """Likewise, of what was held back."""
+        self._paid_ms: dict[str, int] = {}
+        """Lane -> when what was granted of its rate is paid off."""
         self._used: dict[str, int] = {}
         self._left_over = False
         self.session = 0
@@ -42,18 +56,22 @@ class Claiming:
 
     def applied(self, store: Store, changes: tuple[Change, ...], life: "Life") -> None:
         """A revision was made, first seen at ``life``."""
-        if not any(change[0] > DELETED for change in changes) and not (self._used or self._delays):
+        quiet = not (self._used or self._delays or self._held_back)
+        if quiet and not any(change[0] > DELETED for change in changes):
             return
         assert life.replica is not None
         term = life.replica.state.raft.term
+        said = dict.fromkeys([change[1] for change in changes if change[0] in (LANES_SET, DELETED)])
         for change in changes:
-            kind, path, _, _, session, number, reason = change
+            kind, path, _, version, session, number, reason = change
             event = ""
             if kind == QUEUED:
                 self._queued[number] = (term, path)
                 event = "claim_queued"
             elif kind == CLAIMED:
                 self._granted(path, number, reason, store, term)
+                if path not in said:  # else the store has other lanes by now, or none
+                    self._pays(path, reason, store)
                 event = "claim_transferred" if reason == _TRANSFERRED else "claim_granted"
             elif kind == RELEASED:
                 event = "holder_expired" if reason == _EXPIRED else "claim_released"
@@ -61,8 +79,13 @@ class Claiming:
                 if reason == _EXPIRED and delay_ms:
                     self._delays[path] = store.time_ms + delay_ms
                     event = "delay_begun"
+            elif kind == HELD_BACK:
+                self._held_back.pop(path, None)
+                if version:
+                    self._held_back[path] = UNTIL_TOLD if version == UNTIL_TOLD else store.time_ms + version
             elif kind == DELETED:
                 self._delays.pop(path, None)
+                self._held_back.pop(path, None)
             if event:
                 self.session = session
                 self._sim.happened(event, life)
@@ -90,13 +113,36 @@ class Claiming:
             sim.mark("any_child_granted")
         if self._left_over and queued is not None:
             sim.mark("left_over_granted")
+        if reason == _TRANSFERRED:
+            return
+        held_back = [path] if queued is None or queued[1] == path else [path, queued[1]]
+        for each in held_back:
+            until_ms = self._held_back.get(each, 0)
+            if store.time_ms < until_ms:
+                sim.broken("held back", f"{path} was granted, and {each} is held back until {until_ms}")
+            if until_ms:
+                sim.mark("held_back_no_more")
+                del self._held_back[each]
         until_ms = self._delays.get(path, 0)
-        if reason == _TRANSFERRED or not until_ms:
+        if not until_ms:
             return
         if store.time_ms < until_ms:
             sim.broken("lock delay", f"{path} was granted {until_ms - store.time_ms} ms too early")
         sim.mark("delay_over")
         del self._delays[path]
+
+    def _pays(self, path: str, reason: int, store: Store) -> None:
+        for name, _, interval_ms, burst in store.claims.lanes.of.get(path, ()):
+            if reason == _TRANSFERRED or not interval_ms:
+                continue
+            paid_ms = self._paid_ms.get(name, 0)
+            if paid_ms > store.time_ms + (burst - 1) * interval_ms:
+                self._sim.broken(
+                    "rate", f"{path} was granted, and the rate of {name} is used up until {paid_ms}"
+                )
+            if paid_ms > store.time_ms - interval_ms:
+                self._sim.mark("rate_used_up")
+            self._paid_ms[name] = max(paid_ms, store.time_ms) + interval_ms
 
     def _check(self, store: Store) -> None:
         claims, sim = store.claims, self._sim
@@ -126,13 +172,29 @@ class Claiming:
         if self._left_over:
             sim.mark("grants_left_over")
         for path, queue in waiting.items():
-            if path in claims.delays or path in claims.unsettled:
+            if claims.is_paused(path) or path in claims.unsettled or _is_full(store, path):
                 continue
             _, _, _, units, flags, _, _, _ = claims.by_number[queue[0]]
             now = used.get(path, 0)
             capacity = claims.settings.get(path, (1, 0))[0]
             if now <= 0 if flags & SHARED else (now >= 0 and now + units <= capacity):
                 sim.broken("nobody waits at what is free", f"claim {queue[0]} waits for {path}")
+
+
+def _is_full(store: Store, path: str) -> bool:
+    """Whether a lane of ``path`` has no room, counted anew."""
+    claims = store.claims
+    for name, width, interval_ms, burst in claims.lanes.of.get(path, ()):
+        held = sum(
+            len(holders)
+            for each, holders in claims.held.items()
+            if name in [lane[0] for lane in claims.lanes.of.get(each, ())]
+        )
+        if width and held >= width:
+            return True
+        if interval_ms and claims.lanes.paid_ms.get(name, 0) > store.time_ms + (burst - 1) * interval_ms:
+            return True
+    return False
 
 
 def pause_ns(sim: "Simulation", share: float) -> int:

@@ -192,7 +192,9 @@ def claims(world: "World", dice: Random) -> "World":
     pick = dice.choice
     return replace(
         world,
-        workload=pick(("claims", "claims", "claims", "fences", "fences")),
+        workload=pick(
+            ("claims", "claims", "claims", "fences", "fences", "elections", "shards", "ticks", "jobs")
+        ),
         clients=pick((2, 3, 5, 8)),
         think_ms=pick((10, 50, 200)),
         safety_ms=pick((8_000, 15_000)),

@@ -33,6 +33,8 @@ EXPECTED: Final[dict[str, str]] = {
     "claim_transferred": "a claim was handed on to one that waited",
     "holder_expired": "the session of a holder was silent for its timeout",
     "delay_over": "somebody was granted what a lock delay had kept from him",
+    "held_back_no_more": "somebody was granted what had been held back",
+    "rate_used_up": "a grant came right after another in its lane's rate",
     "grant_of_an_earlier_term": "a claim was queued under one leader, and granted under another",
     "any_child_granted": "who waited for any child was granted one",
     "grants_left_over": "one revision could not grant all who were next",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from coord.client.settings import CoreSettings
+from coord.client.core.settings import CoreSettings
 from coord.jepsen_like.sim.agenda import MS_NS, SECOND_NS
 from coord.jepsen_like.sim.bounds import Bounds
 from coord.jepsen_like.sim.clients import Client

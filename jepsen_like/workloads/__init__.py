@@ -10,13 +10,18 @@ from coord.jepsen_like.workloads.append import Append
 from coord.jepsen_like.workloads.causal import Causal
 from coord.jepsen_like.workloads.claims import ClaimsWorkload
 from coord.jepsen_like.workloads.counter import Counter
+from coord.jepsen_like.workloads.elections import Elections
 from coord.jepsen_like.workloads.ephemerals import Ephemerals
 from coord.jepsen_like.workloads.exactly_once import ExactlyOnce
 from coord.jepsen_like.workloads.fences import Fences
+from coord.jepsen_like.workloads.jobs import Jobs
 from coord.jepsen_like.workloads.local_reads import LocalReads
 from coord.jepsen_like.workloads.mixed import Mixed
 from coord.jepsen_like.workloads.register import Register
 from coord.jepsen_like.workloads.sets import Sets
+from coord.jepsen_like.workloads.shards import Shards
+from coord.jepsen_like.workloads.tasks import Tasks
+from coord.jepsen_like.workloads.ticks import Ticks
 from coord.jepsen_like.workloads.unique import Unique
 from coord.jepsen_like.workloads.watching import Watching
 from coord.jepsen_like.workloads.workload import Factory, Workload
@@ -34,6 +39,15 @@ TREE_PARTS: Final[dict[str, Factory]] = {
     "exactly_once": ExactlyOnce,
 }
 CLAIM_PARTS: Final[dict[str, Factory]] = {"claims": ClaimsWorkload, "fences": Fences}
+RECIPE_PARTS: Final[dict[str, Factory]] = {
+    "elections": Elections,
+    "shards": Shards,
+    "ticks": Ticks,
+    "jobs": Jobs,
+    "tasks": Tasks,
+}
+"""What ``coord.recipes`` ask for, and how they put together what they are told. (Not in ``mixed``: they are made of
+what is in it, and each part that joins it makes other runs of its seeds.)"""
 PARTS: Final[dict[str, Factory]] = {**TREE_PARTS, **CLAIM_PARTS}
 
 
@@ -46,6 +60,6 @@ def mixed(dice: Random) -> Workload:
     return Mixed(dice, [PARTS[name](dice) for name in names])
 
 
-WORKLOADS: Final[dict[str, Factory]] = {**PARTS, "mixed": mixed}
+WORKLOADS: Final[dict[str, Factory]] = {**PARTS, **RECIPE_PARTS, "mixed": mixed}
 
-__all__ = ["CLAIM_PARTS", "PARTS", "TREE_PARTS", "WORKLOADS", "Factory", "Workload", "mixed"]
+__all__ = ["CLAIM_PARTS", "PARTS", "RECIPE_PARTS", "TREE_PARTS", "WORKLOADS", "Factory", "Workload", "mixed"]

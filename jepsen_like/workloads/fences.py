@@ -49,13 +49,13 @@ QUIET_MS = 10_000
 Presented = tuple[tuple[int, int], ...]
 
 
-def check_tokens_grow(records: Sequence[Record]) -> list[Violation]:
+def check_tokens_grow(records: Sequence[Record], register: str = REGISTER) -> list[Violation]:
     """Linearizable reads of the register, one after the other in time, see tokens that do not fall."""
     reads: list[tuple[int, int, int, int]] = []
     for place, each in enumerate(records):
         if not isinstance(each, Operation) or each.mode != "linearizable" or each.returned_ns is None:
             continue
-        if isinstance(each.result, Znode) and each.result.path == REGISTER:
+        if isinstance(each.result, Znode) and each.result.path == register:
             reads.append((each.called_ns, each.returned_ns, int(each.result.value.split()[0]), place))
     reads.sort()
     ends = sorted((returned, token, place) for _, returned, token, place in reads)
@@ -66,7 +66,7 @@ def check_tokens_grow(records: Sequence[Record]) -> list[Violation]:
                 greatest, greatest_place = ends[at][1], ends[at][2]
             at += 1
         if token < greatest:
-            what = f"the register has a value of the token {token}, after one of {greatest} was read"
+            what = f"{register} has a value of the token {token}, after one of {greatest} was read"
             return [Violation(PROMISE, what, (greatest_place, place))]
     return []
 

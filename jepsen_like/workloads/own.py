@@ -1,4 +1,5 @@
-"""The claims of one client, through the real client library's half of them (:class:`~coord.client.claims.OwnClaims`).
+"""The claims of one client, through the real client library's half of them,
+:class:`~coord.client.core.claims.OwnClaims`.
 
 Driven as the library's own link does it: what its watch has is handed on before any reply; a claim is asked for once
 that watch is open; who waits no longer for the answer forsakes it, and what comes of it is given back. What is
@@ -10,9 +11,9 @@ from typing import Final
 from coord.api.errors import CoordError, DeadlineExceeded
 from coord.api.ops import Claim, ClaimFirst, Multi, Op, Release
 from coord.api.results import ClaimedFirst, Claiming, MultiResult, Result
-from coord.client.claims import Asked, OwnClaim, OwnClaims
 from coord.client.core import Core
-from coord.client.request import NEVER, Request
+from coord.client.core.claims import Asked, OwnClaim, OwnClaims
+from coord.client.core.request import NEVER, Request
 from coord.jepsen_like.workloads.recorder import Held, Recorder
 from coord.jepsen_like.workloads.waiting import Call, ForGrant
 from coord.jepsen_like.workloads.workload import Watched

@@ -6,11 +6,11 @@ from typing import Any, Final
 from coord.api.commands import Reply
 from coord.api.errors import CoordError, Gap
 from coord.api.events import DELETED, Change, Event
-from coord.client.claims import OwnClaim
 from coord.client.core import NEVER, Core
-from coord.client.lease import SAFE_SHARE
-from coord.client.request import Request
-from coord.client.watching import Watching
+from coord.client.core.claims import OwnClaim
+from coord.client.core.lease import SAFE_SHARE
+from coord.client.core.request import Request
+from coord.client.core.watching import Watching
 from coord.jepsen_like.history import (
     ClaimHeld,
     ClaimOver,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from coord.client.settings import CoreSettings
+from coord.client.core.settings import CoreSettings
 
 
 @dataclass(frozen=True, slots=True)

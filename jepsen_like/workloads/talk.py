@@ -16,16 +16,18 @@ from coord.api.ops import (
     Delete,
     Fence,
     FencedWrite,
+    HoldBack,
     Multi,
     ReadMode,
     Release,
     Set,
+    SetLanes,
     WatchScope,
 )
-from coord.client.claims import Asked
 from coord.client.core import OVER, Core, State
-from coord.client.request import NEVER, Request
-from coord.client.watching import Watching
+from coord.client.core.claims import Asked
+from coord.client.core.request import NEVER, Request
+from coord.client.core.watching import Watching
 from coord.jepsen_like.workloads.clock import Clock
 from coord.jepsen_like.workloads.conversation import DISTRUSTS, FAILED
 from coord.jepsen_like.workloads.own import SCOPE, Own, claims_something
@@ -38,7 +40,18 @@ MODES: Final = {each.name.lower(): int(each) for each in ReadMode}
 SCOPES: Final = {each.name.lower(): int(each) for each in WatchScope}
 SCOPES.update({f"{name}+claims": code | WATCH_CLAIMS for name, code in SCOPES.items() if name != SCOPE})
 WRITES: Final = (
-    Create | Set | Delete | Multi | Claim | ClaimFirst | Release | ClaimSettings | Fence | FencedWrite
+    Create
+    | Set
+    | Delete
+    | Multi
+    | Claim
+    | ClaimFirst
+    | Release
+    | ClaimSettings
+    | HoldBack
+    | SetLanes
+    | Fence
+    | FencedWrite
 )
 WATCHES_MAX: Final = 1_000_000
 """Of one process: its watches are numbered from its own number times this on."""

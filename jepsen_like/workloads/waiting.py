@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from coord.api import ops
-from coord.client.claims import OwnClaim
-from coord.client.request import Request
+from coord.client.core.claims import OwnClaim
+from coord.client.core.request import Request
 from coord.jepsen_like.history import Operation
 from coord.jepsen_like.workloads.clock import NEVER_NS
 from coord.jepsen_like.workloads.workload import Watched

@@ -92,7 +92,7 @@ class Unwatch:
 
 @dataclass(frozen=True, slots=True)
 class AwaitGrant:
-    """For the grant of a claim of the present session. Outcome: its :class:`~coord.client.claims.OwnClaim`, after
+    """For the grant of a claim of the present session. Outcome: its :class:`~coord.client.core.claims.OwnClaim`, after
     ``ms`` at the latest: held if it has a token; ``None``: it is over, or was given up, or the session is."""
 
     number: int

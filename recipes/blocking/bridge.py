@@ -6,24 +6,23 @@ over.
 """
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, TypeVar
 
 import anyio
 
-from coord.client import Client as AsyncClient
 from coord.client import CoordError, InvalidRequest, SessionEnded
 from coord.client.blocking import Client
-from coord.client.blocking.waited import Stay
+from coord.client.blocking.portal import Portal, Stay
 from coord.recipes.scope import Lost
 
 T = TypeVar("T")
 
 
-class Bridge:
-    """From a blocking client to the async one in its thread."""
+class Bridge(Portal):
+    """From a blocking client, if it is one, to the async one in its thread."""
 
     def __init__(self, client: Client) -> None:
         if not isinstance(client, Client):
@@ -31,19 +30,7 @@ class Bridge:
                 f"this recipe is for a client of coord.client.blocking, not for {type(client).__module__}."
                 f"{type(client).__name__}; for that of coord.client there is the same in coord.recipes"
             )
-        self.client: AsyncClient = client._client
-        self.loop = client._loop
-
-    def run(self, work: Callable[[], Awaitable[T]], deadline: float | None) -> T:
-        """What ``await work()`` returns, or raises. Ctrl-C cancels it."""
-        return self.loop.run(work, self.seconds(deadline))
-
-    def look(self, function: Callable[[], T]) -> T:
-        """What ``function``, which does not wait, returns or raises in the client's thread: all of one moment."""
-        return self.loop.look(function)
-
-    def seconds(self, deadline: float | None) -> float:
-        return self.client._deadline if deadline is None else deadline
+        super().__init__(client)
 
 
 class Inside(Generic[T]):
@@ -64,7 +51,7 @@ class Inside(Generic[T]):
     def enter(self, deadline: float | None) -> T:
         if self._stay is not None:
             raise InvalidRequest(f"{self._what} is entered once; make another one")
-        self._stay = self._bridge.loop.enter(self._make, self._until_the_end, self._bridge.seconds(deadline))
+        self._stay = self._bridge.enter(self._make, self._until_the_end, deadline)
         return self.value
 
     @property
@@ -83,7 +70,7 @@ class Inside(Generic[T]):
         self._leaving = True
         if self._stay is None:
             return
-        self._bridge.loop.leave(self._stay)
+        self._bridge.leave(self._stay)
         error = self._stay.error
         if isinstance(error, CoordError) and (exc is None or isinstance(exc, Lost | SessionEnded)):
             raise error

@@ -19,9 +19,8 @@ from math import inf
 from time import monotonic
 from typing import NoReturn
 
-from coord.client import InvalidRequest
+from coord.client import DeadlineExceeded, InvalidRequest
 from coord.client.blocking import Client
-from coord.recipes.arguments import late
 from coord.recipes.blocking.bridge import Bridge
 from coord.recipes.counter import COPIED, FORKED, checked_block
 from coord.recipes.counter import Counter as AsyncCounter
@@ -82,7 +81,9 @@ class Sequence:
         ends_at = monotonic() + seconds
         # Its own iterator and its own lock: an id of a block costs no way to the client's thread.
         if not self._taking.acquire(timeout=-1 if seconds == inf else max(seconds, 0.0)):
-            raise late(f"no id of {self._counter.path} in time; at worst there is a gap")
+            raise DeadlineExceeded(
+                f"no id of {self._counter.path} in time; at worst there is a gap", outcome="refused"
+            )
         try:
             found = next(self._left, None)
             if found is None:

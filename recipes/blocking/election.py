@@ -39,9 +39,8 @@ from typing import Self
 
 import anyio
 
-from coord.client import InvalidRequest
+from coord.client import DeadlineExceeded, InvalidRequest
 from coord.client.blocking import Client, Grant, Token
-from coord.recipes.arguments import late
 from coord.recipes.blocking.bridge import Bridge, Inside
 from coord.recipes.blocking.held import patience
 from coord.recipes.election import Candidate, Leader
@@ -110,7 +109,7 @@ class Leadership:
         self._leadership = leadership
         self.lost = lost
         """Set as soon as it may be over, other than by the end of its block."""
-        self.grant = Grant(client._owner, client._loop, leadership.grant)
+        self.grant = Grant(Bridge(client), leadership.grant)
         self.path = leadership.path
         self.token: Token = leadership.token
         """The fencing token."""
@@ -190,7 +189,7 @@ class Leaders:
         async def work() -> Leader | None:
             with anyio.move_on_after(seconds):
                 return await anext(leaders)
-            raise late(f"the leader has not changed in {seconds:g} s")
+            raise DeadlineExceeded(f"the leader has not changed in {seconds:g} s", outcome="refused")
 
         return self._bridge.run(work, seconds)
 

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from threading import get_ident
 from types import TracebackType
+from typing import Generic, Protocol, TypeVar
 
 from coord.client import Grant as AsyncGrant
 from coord.client import InvalidRequest
 from coord.client.blocking import Client, Grant
+from coord.client.blocking.portal import Portal
 from coord.recipes.blocking.bridge import Bridge, Inside
 from coord.recipes.held import Held as AsyncHeld
 from coord.recipes.held import HeldAll as AsyncHeldAll
@@ -23,8 +25,8 @@ from coord.recipes.held import HeldAll as AsyncHeldAll
 class HeldGrant(Grant):
     """A grant that is held by a block."""
 
-    def __init__(self, client: Client, grant: AsyncGrant, lost: threading.Event) -> None:
-        super().__init__(client._owner, client._loop, grant)
+    def __init__(self, portal: Portal, grant: AsyncGrant, lost: threading.Event) -> None:
+        super().__init__(portal, grant)
         self.lost = lost
         """Set as soon as it may be over, other than by the end of its block."""
 
@@ -35,12 +37,19 @@ class Held:
     def __init__(
         self, client: Client, what: str, hold: Callable[[], AsyncHeld], deadline: float | None
     ) -> None:
-        self._client = client
+        self._bridge = Bridge(client)
         self._deadline = patience(deadline)
-        self._inside: Inside[AsyncGrant] = Inside(Bridge(client), hold, what)
+        self._inside: Inside[AsyncGrant] = Inside(self._bridge, hold, what)
+        self._grant: HeldGrant | None = None
 
     def __enter__(self) -> HeldGrant:
-        return HeldGrant(self._client, self._inside.enter(self._deadline), self._inside.lost)
+        self._grant = HeldGrant(self._bridge, self._inside.enter(self._deadline), self._inside.lost)
+        return self._grant
+
+    def check(self) -> None:
+        """Raise what the claim is over by."""
+        if self._grant is not None:
+            self._grant.check()
 
     def __exit__(
         self,
@@ -57,13 +66,20 @@ class HeldAll:
     def __init__(
         self, client: Client, what: str, hold: Callable[[], AsyncHeldAll], deadline: float | None
     ) -> None:
-        self._client = client
+        self._bridge = Bridge(client)
         self._deadline = patience(deadline)
-        self._inside: Inside[Sequence[AsyncGrant]] = Inside(Bridge(client), hold, what)
+        self._inside: Inside[Sequence[AsyncGrant]] = Inside(self._bridge, hold, what)
+        self._grants: Sequence[HeldGrant] = ()
 
     def __enter__(self) -> Sequence[HeldGrant]:
         lost = self._inside.lost
-        return [HeldGrant(self._client, grant, lost) for grant in self._inside.enter(self._deadline)]
+        self._grants = [HeldGrant(self._bridge, grant, lost) for grant in self._inside.enter(self._deadline)]
+        return self._grants
+
+    def check(self) -> None:
+        """Raise what one of the claims is over by."""
+        for grant in self._grants:
+            grant.check()
 
     def __exit__(
         self,
@@ -79,32 +95,49 @@ def patience(deadline: float | None) -> float | None:
     return None if deadline == 0 else deadline
 
 
-class Entered:
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Block(Protocol[T_co]):
+    """What :class:`Held` and :class:`HeldAll` are to :class:`Entered`."""
+
+    def __enter__(self) -> T_co: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def check(self) -> None: ...
+
+
+class Entered(Generic[T]):
     """Which thread has entered a lock by ``with lock``, and how often."""
 
     def __init__(self, what: str, reentrant: bool = False) -> None:
         self._what = what
         self._reentrant = bool(reentrant)
-        self._by_thread: dict[int, list[tuple[Held | None, HeldGrant]]] = {}
-        """What each has entered and not left, the innermost last; ``None``: again, and an outer block has it. A thread
-        touches its own only."""
+        self._by_thread: dict[int, _Stack[T]] = {}
+        """A thread touches its own only."""
 
-    def enter(self, hold: Callable[[], Held]) -> HeldGrant:
+    def enter(self, hold: Callable[[], Block[T]]) -> T:
         mine = self._by_thread.get(get_ident())
-        if mine:
+        if mine is not None:
             if not self._reentrant:
                 raise InvalidRequest(
-                    f"this thread holds {self._what} already, and would wait for itself for ever; with reentrant=True "
-                    "it may enter again"
+                    f"this thread holds {self._what} already, and would wait for itself for ever (a lock that is made "
+                    "with reentrant=True may be entered again)"
                 )
-            grant = mine[-1][1]
-            grant.check()
-            mine.append((None, grant))
-            return grant
-        held = hold()
-        grant = held.__enter__()
-        self._by_thread[get_ident()] = [(held, grant)]
-        return grant
+            mine.block.check()
+            mine.depth += 1
+            return mine.value
+        block = hold()
+        value = block.__enter__()
+        self._by_thread[get_ident()] = _Stack(block, value)
+        return value
 
     def leave(
         self,
@@ -113,12 +146,21 @@ class Entered:
         traceback: TracebackType | None,
     ) -> None:
         mine = self._by_thread.get(get_ident())
-        if not mine:
+        if mine is None:
             raise InvalidRequest(f"{self._what} is left by the thread that has entered it")
-        held, _ = mine.pop()
-        if held is not None:
+        mine.depth -= 1
+        if not mine.depth:
             del self._by_thread[get_ident()]
-            held.__exit__(exc_type, exc, traceback)
+            mine.block.__exit__(exc_type, exc, traceback)
+
+
+class _Stack(Generic[T]):
+    """One thread's blocks within one another, of which the outermost holds what all of them have."""
+
+    def __init__(self, block: Block[T], value: T) -> None:
+        self.block = block
+        self.value = value
+        self.depth = 1
 
 
 class Claims:
@@ -126,7 +168,6 @@ class Claims:
 
     def __init__(self, client: Client) -> None:
         self.bridge = Bridge(client)
-        self.client = client
 
     def grant(
         self, work: Callable[..., Awaitable[AsyncGrant | None]], *arguments: int, deadline: float | None
@@ -139,16 +180,12 @@ class Claims:
     def grant_or_none(
         self, work: Callable[..., Awaitable[AsyncGrant | None]], *arguments: int, deadline: float | None
     ) -> Grant | None:
-        found = self.bridge.loop.run(
-            partial(work, *arguments, deadline=deadline),
-            self.bridge.seconds(patience(deadline)),
-            unwanted=self._withdraw,
+        found = self.bridge.run(
+            partial(work, *arguments, deadline=deadline), patience(deadline), unwanted=_give_back
         )
-        return None if found is None else self.wrapped(found)
+        return None if found is None else Grant(self.bridge, found)
 
-    def wrapped(self, grant: AsyncGrant) -> Grant:
-        return Grant(self.client._owner, self.client._loop, grant)
 
-    def _withdraw(self, grant: AsyncGrant | None) -> None:
-        if grant is not None:
-            self.client._withdraw(grant)
+def _give_back(grant: AsyncGrant | None) -> None:
+    if grant is not None:
+        grant.release_nowait()

@@ -48,7 +48,7 @@ class Lock:
         self._client = client
         self._claims = Claims(client)
         self._what = f"{self._within._what} {path}"
-        self._entered = Entered(self._what, reentrant)
+        self._entered: Entered[HeldGrant] = Entered(self._what, reentrant)
         self.path = self._lock.path
 
     def hold(self, *, deadline: float | None = None) -> Held:

@@ -168,7 +168,7 @@ class Membership(Group):
         when it is no member any more.
         """
         if self._group._pulse_is_due():
-            self._bridge.loop.hand(self._group._pulsed.set)
+            self._bridge.hand(self._group._pulsed.set)
 
 
 class Changes:

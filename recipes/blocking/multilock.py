@@ -15,14 +15,12 @@ locks, as in :mod:`coord.recipes.blocking.lock`: when one is lost ``lost`` of al
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from threading import get_ident
 from types import TracebackType
 
 from coord.client import Grant as AsyncGrant
-from coord.client import InvalidRequest
 from coord.client.blocking import Client, Grant
 from coord.recipes.blocking.bridge import Bridge
-from coord.recipes.blocking.held import Claims, HeldAll, HeldGrant
+from coord.recipes.blocking.held import Entered, HeldAll, HeldGrant
 from coord.recipes.multilock import MultiLock as AsyncMultiLock
 
 
@@ -32,47 +30,36 @@ class MultiLock:
     """
 
     def __init__(self, client: Client, paths: Iterable[str], *, label: bytes = b"") -> None:
-        self._locks = AsyncMultiLock(Bridge(client).client, paths, label=label)
+        self._bridge = Bridge(client)
+        self._locks = AsyncMultiLock(self._bridge.client, paths, label=label)
         self._client = client
-        self._claims = Claims(client)
-        self._blocks: dict[int, list[HeldAll]] = {}
-        """By thread: what it has entered and not left, the innermost last."""
+        self._what = f"one of the locks {', '.join(self._locks.paths)}"
+        self._entered: Entered[Sequence[HeldGrant]] = Entered(self._what)
         self.paths = self._locks.paths
 
     def hold(self, *, deadline: float | None = None) -> HeldAll:
         """All for the length of a block: ``with locks.hold(deadline=5) as grants: …``; see :meth:`acquire`."""
-        what = f"one of the locks {', '.join(self.paths)}"
-        return HeldAll(self._client, what, partial(self._locks.hold, deadline=deadline), deadline)
+        return HeldAll(self._client, self._what, partial(self._locks.hold, deadline=deadline), deadline)
 
     def acquire(self, *, deadline: float | None = None) -> Sequence[Grant]:
         """Wait for all, without a block: whoever calls this releases the grants. In the order of their paths.
 
-        ``deadline``: seconds for all of them; :class:`~coord.client.DeadlineExceeded` (refused), and none is held.
+        ``deadline``: seconds for all of them; :class:`~coord.client.DeadlineExceeded` (refused; unknown, where a claim
+        was not answered, which is given back if it is granted), and none is held.
         """
-        found = self._claims.bridge.loop.run(
-            partial(self._locks.acquire, deadline=deadline),
-            self._claims.bridge.seconds(deadline),
-            unwanted=self._withdraw,
+        found = self._bridge.run(
+            partial(self._locks.acquire, deadline=deadline), deadline, unwanted=_give_back
         )
-        return [self._claims.wrapped(grant) for grant in found]
+        return [Grant(self._bridge, grant) for grant in found]
 
     def try_acquire(self, *, deadline: float | None = None) -> Sequence[Grant] | None:
         """All, if all are free; else ``None``, and none. ``deadline``: for the service's answers."""
-        found = self._claims.bridge.loop.run(
-            partial(self._locks.try_acquire, deadline=deadline),
-            self._claims.bridge.seconds(deadline),
-            unwanted=self._withdraw,
-        )
-        return None if found is None else [self._claims.wrapped(grant) for grant in found]
-
-    def _withdraw(self, grants: Sequence[AsyncGrant] | None) -> None:
-        self._client._withdraw_all(list(grants or ()))
+        work = partial(self._locks.try_acquire, deadline=deadline)
+        found = self._bridge.run(work, deadline, unwanted=_give_back)
+        return None if found is None else [Grant(self._bridge, grant) for grant in found]
 
     def __enter__(self) -> Sequence[HeldGrant]:
-        block = self.hold()
-        grants = block.__enter__()
-        self._blocks.setdefault(get_ident(), []).append(block)
-        return grants
+        return self._entered.enter(self.hold)
 
     def __exit__(
         self,
@@ -80,10 +67,9 @@ class MultiLock:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        mine = self._blocks.get(get_ident())
-        if not mine:
-            raise InvalidRequest("a multi-lock is left by the thread that has entered it")
-        block = mine.pop()
-        if not mine:
-            del self._blocks[get_ident()]
-        block.__exit__(exc_type, exc, traceback)
+        self._entered.leave(exc_type, exc, traceback)
+
+
+def _give_back(grants: Sequence[AsyncGrant] | None) -> None:
+    for grant in grants or ():
+        grant.release_nowait()

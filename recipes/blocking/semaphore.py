@@ -32,7 +32,7 @@ class Semaphore:
         self._semaphore = AsyncSemaphore(Bridge(client).client, path, capacity, label=label)
         self._client = client
         self._claims = Claims(client)
-        self._entered = Entered(f"the semaphore {path}")
+        self._entered: Entered[HeldGrant] = Entered(f"the semaphore {path}")
         self.path = self._semaphore.path
         self.capacity = self._semaphore.capacity
 

@@ -23,6 +23,7 @@ Which one?
 - whatever a web application's handlers do: :class:`FencingASGI`, :class:`FencingWSGI`, over
 :class:`MemoryHolds`,
   :class:`FileHolds` or :class:`SqlHolds`
+- whoever presents tokens is not trusted to tell the truth: :mod:`coord.recipes.fencing.signed`, before any of these
 - something else: write it, and run it through :mod:`coord.recipes.fencing.conformance`
 
 Why they are as they are, and what a resource that cannot check tokens can do: ``README.md`` beside this file.
@@ -35,13 +36,14 @@ from coord.recipes.fencing.holds import FileHolds, Holds, MemoryHolds, SqlHolds
 from coord.recipes.fencing.http import FencingASGI, FencingWSGI, Presented
 from coord.recipes.fencing.objects import FileObjects, MemoryObjects, ObjectGuard, Objects, Stored, opened
 from coord.recipes.fencing.sql import SqlGuard, TokenColumns
-from coord.recipes.fencing.token import HEADER, Presentable, StaleToken
+from coord.recipes.fencing.token import HEADER, NotGenuine, Presentable, StaleToken
 
 __all__ = [
     "Token",
     "Presentable",
     "HEADER",
     "StaleToken",
+    "NotGenuine",
     "DamagedGuard",
     # guards
     "SqlGuard",

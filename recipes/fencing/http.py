@@ -14,8 +14,12 @@ what it is compared with. Web sockets pass untouched: their messages have to bri
 ``SqlGuard.transaction(connection, presented.name, presented.token)``, with ``presented`` as it stands in
 ``scope["coord.fencing"]`` (ASGI) or ``environ["coord.fencing"]`` (WSGI).
 
+Where tokens have to be signed (``verify=verifier.checking(path)``, see :mod:`coord.recipes.fencing.signed`) the header
+has the text of a signed token, and no other is let in. A genuine one can be stale, and is refused like any other.
+
 ============================================ ======
 the token is below the greatest seen         412
+the token is not genuine, or has expired     403
 the header is not a token, or comes twice    400
 there is no header                           428
 works of lower tokens have not ended         503
@@ -55,7 +59,7 @@ from anyio.lowlevel import RunVar
 
 from coord.client import CoordError, InvalidRequest, Token
 from coord.recipes.fencing.holds import Holds
-from coord.recipes.fencing.token import HEADER, StaleToken, check_name
+from coord.recipes.fencing.token import HEADER, NotGenuine, StaleToken, check_name
 
 logger = logging.getLogger("coord.fencing")
 
@@ -68,6 +72,8 @@ Name = str | Callable[[Scope], str | None]
 """Of what a request is about to change; or how to tell from its scope (ASGI) or environ (WSGI). ``None``: not
 guarded.
 """
+Verify = Callable[[str, str], Token]
+"""``(text, name)``: the token in a signed text that was presented for ``name``; raises what is wrong with it."""
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -91,8 +97,17 @@ class FencingASGI:
     at the same time, and those after them in the event loop.
     """
 
-    def __init__(self, app: ASGIApplication, holds: Holds, name: Name, *, waiting_max: int = 64) -> None:
+    def __init__(
+        self,
+        app: ASGIApplication,
+        holds: Holds,
+        name: Name,
+        *,
+        verify: Verify | None = None,
+        waiting_max: int = 64,
+    ) -> None:
         self._app = app
+        self._verify = verify
         self._holds = holds
         self._name = check_naming(name)
         if isinstance(waiting_max, bool) or not isinstance(waiting_max, int) or waiting_max < 1:
@@ -112,7 +127,9 @@ class FencingASGI:
         lowered = HEADER.lower().encode()
         try:
             token = token_of(
-                [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == lowered]
+                [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == lowered],
+                name,
+                self._verify,
             )
             held = _Held(self._holds.hold(check_name(name), token))
         except CoordError as error:
@@ -194,8 +211,11 @@ class _Held:
 class FencingWSGI:
     """A WSGI application in front of ``app``. A request's hold ends when the server closes its answer."""
 
-    def __init__(self, app: WSGIApplication, holds: Holds, name: Name) -> None:
+    def __init__(
+        self, app: WSGIApplication, holds: Holds, name: Name, *, verify: Verify | None = None
+    ) -> None:
         self._app = app
+        self._verify = verify
         self._holds = holds
         self._name = check_naming(name)
 
@@ -207,7 +227,8 @@ class FencingWSGI:
             return self._app(environ, start_response)
         header = environ.get(f"HTTP_{HEADER.upper().replace('-', '_')}")
         try:
-            presented = Presented(check_name(name), token_of([] if header is None else [header]))
+            token = token_of([] if header is None else [header], name, self._verify)
+            presented = Presented(check_name(name), token)
             held = _Held(self._holds.hold(name, presented.token))
             held.enter()
         except CoordError as error:
@@ -263,15 +284,19 @@ class TokenMissing(InvalidRequest):
     """A request that changes something has to present a token, and did not."""
 
 
-def token_of(values: list[str]) -> Token:
-    """The token of a request with these values of the header. Raises :class:`InvalidRequest` (refused)."""
+def token_of(values: list[str], name: str, verify: Verify | None) -> Token:
+    """The token of a request with these values of the header.
+
+    Raises :class:`InvalidRequest` or :class:`NotGenuine` (refused).
+    """
     if not values:
         raise TokenMissing(
             f"this changes something that is fenced: present the token of your claim, as {HEADER}: 1-4711"
         )
     if len(values) > 1:
         raise InvalidRequest(f"{HEADER} came {len(values)} times; one request has one token")
-    return Token.parse(values[0].strip())
+    text = values[0].strip()
+    return Token.parse(text) if verify is None else verify(text, name)
 
 
 def refusal_of(error: CoordError, name: str) -> Refusal:
@@ -281,6 +306,9 @@ def refusal_of(error: CoordError, name: str) -> Refusal:
         status, title = 412, "The fencing token is stale"
         facts |= {"presented": str(error.presented), "greatest": str(error.greatest)}
         logger.warning("refused a write: %s", error)  # somebody believes to hold what is another's
+    elif isinstance(error, NotGenuine):
+        status, title = 403, "The fencing token is not genuine"
+        logger.warning("refused a write: %s", error)
     elif isinstance(error, TokenMissing):
         status, title = 428, "A fencing token is required"
     elif isinstance(error, InvalidRequest):

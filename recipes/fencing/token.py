@@ -12,7 +12,7 @@ where a store can order nothing but text, use :meth:`Token.sortable`.
 
 from typing import Final, Protocol, Self
 
-from coord.client import InvalidRequest, Token
+from coord.client import CoordError, InvalidRequest, Token
 from coord.client import StaleToken as RefusedByFence
 
 HEADER: Final = "Coord-Fencing-Token"
@@ -64,6 +64,15 @@ class StaleToken(RefusedByFence):
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, Token, Token]]:
         return type(self), (self.name, self.presented, self.greatest)  # it crosses process pools
+
+
+class NotGenuine(CoordError):
+    """What was presented is no token that a cluster of coord has signed for this, or not any more. Nothing was done.
+
+    What exactly is wrong: the kinds of it in :mod:`coord.recipes.fencing.signed`.
+    """
+
+    slug = "not_genuine"
 
 
 def admit(name: str, presented: Token, greatest: Token | None) -> bool:

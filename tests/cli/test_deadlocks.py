@@ -13,7 +13,7 @@ def claim(
 ) -> ClaimRow:
     """A claim: held, or with so many ``before`` it in line."""
     token = Token(1, number) if before is None else None
-    return ClaimRow(number, path, session, f"c{session}", token, 1, shared, b"", 0, before or 0)
+    return ClaimRow(number, path, session, f"c{session}", token, 1, shared, b"", 0, before or 0, 0)
 
 
 def told(all_waits: list[Wait]) -> list[tuple[int, int]]:

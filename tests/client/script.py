@@ -3,7 +3,7 @@
 from coord.api.commands import Reply
 from coord.api.errors import CoordError
 from coord.client.core import Core, CoreSettings
-from coord.client.request import Request
+from coord.client.core.request import Request
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.wire.client_frames import (
     ClientFrame,

@@ -134,7 +134,7 @@ def test_many_pages_and_many_directories(backend: str, monkeypatch: pytest.Monke
                 assert len(cache) == 201
                 assert content(cache) == await stored(client, "/")
 
-    monkeypatch.setattr("coord.client.listing.PAGE", 7)
+    monkeypatch.setattr("coord.client.core.listing.PAGE", 7)
     run(backend, main)
 
 

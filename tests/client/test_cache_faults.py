@@ -387,7 +387,7 @@ def test_it_is_exact_at_every_revision_through_gaps_and_cuts(
     backend: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dice = Random(seed)
-    monkeypatch.setattr("coord.client.endpoints.PAUSE_MAX_SECONDS", 0.02)
+    monkeypatch.setattr("coord.client.core.endpoints.PAUSE_MAX_SECONDS", 0.02)
 
     async def main() -> None:
         async with (

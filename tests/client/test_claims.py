@@ -8,8 +8,8 @@ import pytest
 from coord.api.errors import CoordError, Gap, NotHeld, SessionEnded, SessionRequired
 from coord.api.events import CLAIMED, QUEUED, RELEASED, WITHDRAWN, Reason
 from coord.api.ops import RELEASE, Claim, ClaimFirst
-from coord.client.claims import Asked, OwnClaims
-from coord.client.request import Request
+from coord.client.core.claims import Asked, OwnClaims
+from coord.client.core.request import Request
 from coord.wire.client_frames import ClientFrame, EventGroup, Reads, Watch, Writes
 from tests.client.script import SESSION, Script, ok, refused
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from coord.api.errors import InvalidRequest
 from coord.api.ops import DELETE, GET, SET
-from coord.client.encoding import encode_row
-from coord.client.request import encode_op
+from coord.client.core.encoding import encode_row
+from coord.client.core.request import encode_op
 from coord.wire.cbor import loads_exactly
 from coord.wire.op_rows import INT_MAX
 

@@ -8,9 +8,9 @@ import pytest
 
 from coord.api.errors import InvalidRequest, Unavailable
 from coord.client import State, connect
-from coord.client.address import Address, parse_address
 from coord.client.core import Core, CoreSettings
-from coord.client.endpoints import Endpoint, Route, is_name, parse_endpoints
+from coord.client.core.address import Address, parse_address
+from coord.client.core.endpoints import Endpoint, Route, is_name, parse_endpoints
 from coord.client.link import Link
 from tests.client.house import both, house, run, running
 

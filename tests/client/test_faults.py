@@ -11,8 +11,8 @@ from coord.api.events import Event, Revision
 from coord.api.ops import Create, Get, Set, WatchScope
 from coord.api.results import Created, Written, Znode
 from coord.client.core import State
-from coord.client.request import Request
-from coord.client.watching import Watching
+from coord.client.core.request import Request
+from coord.client.core.watching import Watching
 from tests.client.world import Driver, World
 
 SEEDS = (0, 1, 2, 3, 307, 316)

@@ -10,10 +10,10 @@ from coord.api.errors import Disconnected, Gap
 from coord.api.events import ChangeKind
 from coord.api.ops import Delete, Exists, Set, TreeOp, WatchScope
 from coord.client.core import Core
+from coord.client.core.mirror import Cached
+from coord.client.core.request import NEVER, Request
+from coord.client.core.tree import Tree
 from coord.client.feed import Feed
-from coord.client.mirror import Cached
-from coord.client.request import NEVER, Request
-from coord.client.tree import Tree
 from coord.limits import MemberLimits
 from coord.wire.client_frames import Reads, Watch
 from tests.client.script import Script, group, ok

@@ -10,8 +10,8 @@ import pytest
 
 from coord.client import ChangeKind, Client, Event, Gap, InvalidRequest, LimitExceeded, Reason, connect
 from coord.client import watch as watch_module
+from coord.client.core.mirror import Mirror
 from coord.client.feed import Feed
-from coord.client.mirror import Mirror
 from coord.limits import MemberLimits
 from tests.client.house import House, both, house, run
 

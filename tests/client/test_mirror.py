@@ -11,9 +11,9 @@ from coord.api.events import ChangeKind, Event, Reason
 from coord.api.ops import Exists, Get, Kind, List, WatchScope
 from coord.api.paths import is_below, join, parent
 from coord.api.results import Child, Page, Result, Stat, Znode
-from coord.client.listing import Question
-from coord.client.mirror import Cached, Mirror, differences
-from coord.client.tree import Tree
+from coord.client.core.listing import Question
+from coord.client.core.mirror import Cached, Mirror, differences
+from coord.client.core.tree import Tree
 
 SCOPES = (WatchScope.ZNODE, WatchScope.CHILDREN, WatchScope.SUBTREE)
 ROOTS = ("/", "/r", "/r/a")

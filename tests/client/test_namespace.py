@@ -12,22 +12,23 @@ from coord.client import (
     Conflict,
     Create,
     Created,
+    Disconnected,
     Exists,
     Get,
     InvalidRequest,
     List,
     MultiResult,
     NotFound,
-    SessionEnded,
     Set,
+    State,
     Unavailable,
     Znode,
     connect,
     when,
 )
-from coord.client.arguments import freshness
-from coord.client.causality import Floor, parse_revision
-from coord.client.namespace import Namespace, below
+from coord.client.core.arguments import freshness
+from coord.client.core.causality import Floor, parse_revision
+from coord.client.core.namespace import Namespace, below
 from coord.limits import MemberLimits
 from tests.client.house import both, house, run
 
@@ -200,8 +201,8 @@ def test_a_view_shares_its_clients_end(backend: str) -> None:
             async with connect(at.endpoints) as client:
                 app = client.namespace("/app")
                 await app.create("/", ephemeral=True)
-            assert app.state is client.state
-            with pytest.raises(SessionEnded):
+            assert app.state is client.state is State.CLOSED
+            with pytest.raises(Disconnected, match="this client is closed"):
                 await app.get("/")
 
     run(backend, main)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coord.api.errors import InvalidRequest
 from coord.api.ops import Create, Delete, Kind, Multi, Set
-from coord.client.overlay import Seen, WriteOp, in_doubt, names_after, znode_after
+from coord.client.core.overlay import Seen, WriteOp, in_doubt, names_after, znode_after
 from tests.store.model import Model
 
 SESSION = 1

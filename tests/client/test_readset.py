@@ -6,7 +6,7 @@ import pytest
 
 from coord.api.ops import Create, Delete, Kind, Set
 from coord.api.results import Stat, Znode
-from coord.client.readset import ReadSet, listing_read, what_changed, znode_read
+from coord.client.core.readset import ReadSet, listing_read, what_changed, znode_read
 from tests.store.model import Model
 
 PATHS = ["/a", "/b", "/a/a", "/a/b", "/a/c", "/b/a"]

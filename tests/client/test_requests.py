@@ -15,7 +15,7 @@ from coord.api.errors import (
 )
 from coord.api.ops import Create, Get, Multi, ReadMode, Set
 from coord.api.results import Created, Written
-from coord.client.requests import FRAME_BYTES
+from coord.client.core.requests import FRAME_BYTES
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MIB
 from coord.wire.client_frames import Hello, NewSession, Reads, ResumeSession, Welcome, Writes, encode_welcome
 from tests.client.script import CLUSTER, SECRET, SESSION, Script, ok, refused

@@ -22,9 +22,9 @@ from coord.client import Disconnected, InvalidRequest, State, connect
 from coord.client.client import Client
 from coord.client.clock import now
 from coord.client.core import Core, CoreSettings
-from coord.client.endpoints import Endpoint, Route
+from coord.client.core.endpoints import Endpoint, Route
+from coord.client.core.request import Request
 from coord.client.link import LOOK_SECONDS, Link
-from coord.client.request import Request
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.wire.client_frames import Keepalive, Welcome, decode_client_frame, encode_replies, encode_welcome
 from coord.wire.framing import FrameBuffer

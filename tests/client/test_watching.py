@@ -4,7 +4,7 @@ import pytest
 
 from coord.api.errors import DeadlineExceeded, Gap, InvalidRequest, LimitExceeded, Unavailable
 from coord.api.ops import Exists, Set, WatchScope
-from coord.client.watching import Watching
+from coord.client.core.watching import Watching
 from coord.wire.client_frames import Reads, Unwatch, Watch, Writes
 from tests.client.script import Script, group, ok, refused
 

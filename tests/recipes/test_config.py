@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from coord.client import Client, Conflict, InvalidRequest, NotFound, SessionEnded, connect
+from coord.client.core.endpoints import Endpoint
 from coord.client.dialling import Dial
-from coord.client.endpoints import Endpoint
 from coord.recipes.config import BadValue, Config, Live
 from coord.testing import Cluster
 from tests.recipes.house import both, clients, run

@@ -26,6 +26,7 @@ NO_RECIPES = (
     "coord.recipes.arguments",
     "coord.recipes.blocking.bridge",
     "coord.recipes.blocking.held",
+    "coord.recipes.blocking.running",
     "coord.recipes.group",
     "coord.recipes.held",
     "coord.recipes.live",
@@ -35,10 +36,13 @@ NO_RECIPES = (
 )
 """What recipes are made of."""
 
+PARTS = "coord.recipes.queue."
+"""Likewise; the recipe is the package."""
+
 
 def modules() -> Iterator[str]:
     for found in pkgutil.walk_packages(coord.recipes.__path__, "coord.recipes."):
-        if not found.name.startswith(APART):
+        if not found.name.startswith((*APART, PARTS)):
             yield found.name
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 MODULES = (
-    "barrier", "config", "counter", "discovery", "election", "latch", "lock", "membership", "multilock", "rwlock",
-    "semaphore",
+    "barrier", "config", "counter", "discovery", "election", "latch", "lock", "membership", "multilock",
+    "partitioning", "periodic", "queue", "rwlock", "semaphore",
 )  # fmt: skip
 
 ONLY_BLOCKING = {
@@ -17,6 +17,8 @@ ONLY_BLOCKING = {
     "Registration": {"lost"},
     "Changes": {"next"},  # nor its wait: it takes a timeout
     "Leaders": {"next"},
+    "Partitioning": {"stop"},  # nor a call of run()
+    "Periodic": {"stop"},
 }
 
 SPECIAL = ("enter", "exit", "iter", "next", "reduce")
@@ -49,7 +51,13 @@ def members(face: type) -> dict[str, Any]:
 def shape(name: str, member: Any) -> str:
     if isinstance(member, property):
         return "property " + shape(name, member.fget)
+    if inspect.ismemberdescriptor(member):
+        return "attribute"
     text = str(inspect.signature(member))
+    if name == "run":
+        # One for tasks is cancelled, one for threads is stopped, and returns. Their works return themselves.
+        text = re.sub(r"collections\.abc\.Awaitable\[object\]", "object", text).replace("'", "")
+        text = re.sub(r"-> \S+$", "-> None", text)
     if name == "__exit__":
         return text.split(" -> ")[0]  # only that for tasks may swallow: its own cancellation
     # One that a block holds says when it is lost: likewise.

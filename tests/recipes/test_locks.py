@@ -316,6 +316,13 @@ def test_a_multilock_has_all_or_none(backend: str, member: Cluster) -> None:
                 assert {each.session for each in (await b.claims()).claims} == {a.session_id}
                 assert (await b.claims("/0")).claims == ()
 
+            locks = MultiLock(a, ["/a", "/b"])
+            async with locks:
+                with pytest.raises(InvalidRequest, match="would wait for itself for ever"):
+                    await locks.__aenter__()
+            with pytest.raises(InvalidRequest, match="is left by the task that has entered it"):
+                await locks.__aexit__(None, None, None)
+
             async def forced() -> None:
                 async with MultiLock(a, ["/a", "/b"]) as (_, second):
                     await b.release(second.number, force=True)

@@ -16,7 +16,7 @@ from coord.client import (
     SessionEnded,
     connect,
 )
-from coord.client.endpoints import Endpoint
+from coord.client.core.endpoints import Endpoint
 from coord.recipes import membership
 from coord.recipes.arguments import Deadline
 from coord.recipes.membership import Change, Changes, Lost, Membership, What, Why

@@ -26,8 +26,8 @@ KAZOO = [
 CURATOR = [
     "InterProcessMutex", "InterProcessSemaphoreMutex", "InterProcessReadWriteLock",
     "InterProcessSemaphoreV2", "InterProcessSemaphore", "InterProcessMultiLock", "Revocable", "Revoker",
-    "Locker", "LeaderLatch", "LeaderSelector", "DistributedBarrier", "DistributedDoubleBarrier",
-    "SharedCount", "SharedValue", "DistributedAtomicLong", "DistributedAtomicInteger",
+    "Locker", "Reaper", "ChildReaper", "LeaderLatch", "LeaderSelector", "DistributedBarrier",
+    "DistributedDoubleBarrier", "SharedCount", "SharedValue", "DistributedAtomicLong", "DistributedAtomicInteger",
     "DistributedAtomicValue", "CachedAtomicLong", "CachedAtomicInteger", "PromotedToLock",
     "GroupMember", "PersistentNode", "PersistentTtlNode", "PersistentEphemeralNode", "CuratorCache",
     "TreeCache", "PathChildrenCache", "NodeCache", "PersistentWatcher", "DistributedQueue",

@@ -13,7 +13,7 @@ unless ``hold_disk``. A crash loses what was not synced; what is on a disk is Ra
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -36,6 +36,7 @@ from coord.replica.inputs import (
     Persisted,
     SectionLoaded,
     SectionStored,
+    Signer,
     SnapshotRejected,
     SnapshotSaved,
     SnapshotSectionSaved,
@@ -123,6 +124,8 @@ class Member:
         self.receiving: tuple[SnapshotMeta, list[bytes]] | None = None
         self.snapshots_saved = 0
         self.snapshots_installed = 0
+        self.keys_wanted: list[int] = []
+        """Generations, as asked for."""
 
     @property
     def state(self) -> ReplicaState:
@@ -136,8 +139,15 @@ class Member:
 
 class Cluster:
     def __init__(
-        self, size: int = 3, settings: ReplicaSettings | None = None, seed: int = 1, formed: bool = True
+        self,
+        size: int = 3,
+        settings: ReplicaSettings | None = None,
+        seed: int = 1,
+        formed: bool = True,
+        signers: Mapping[int, Signer] | None = None,
     ) -> None:
+        self.signers = dict(signers or {})
+        """With which key each member starts: none, unless a test gives one."""
         self.settings = settings or ReplicaSettings(tick_ms=TICK_MS)
         self.seed = seed
         self.now_ms = 1_000
@@ -194,6 +204,7 @@ class Cluster:
             disk.store(self.settings.limits),
             list(disk.entries),
             disk.recovering,
+            self.signers.get(member.number),
         )
         self.seen_revision[member.number] = member.store.revision
 
@@ -398,6 +409,8 @@ class Cluster:
             self.save(member.number)
         if outputs.trim is not None:
             disk.trim(outputs.trim[1])
+        if outputs.key_wanted is not None:
+            member.keys_wanted.append(outputs.key_wanted)
         if outputs.recovered:
             jobs.append(lambda: setattr(disk, "recovering", False))
 

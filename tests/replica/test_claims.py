@@ -16,10 +16,13 @@ from coord.api.ops import (
     Create,
     Fence,
     FencedWrite,
+    HoldBack,
+    Lane,
     Op,
     ReadMode,
     Release,
     Set,
+    SetLanes,
     WatchScope,
 )
 from coord.limits import MemberLimits
@@ -60,7 +63,7 @@ def test_a_grant_is_pushed_to_who_waits_and_to_nobody_else(member: int) -> None:
     watches = [watching(cluster, each) for each in (holder, waiter, other)]
     plain = other.watch("/")
     mine = done(cluster, holder, Claim("/a"))[0]
-    theirs, token, before, incarnation = done(cluster, waiter, Claim("/a", wait=True))
+    theirs, token, before, incarnation, _ = done(cluster, waiter, Claim("/a", wait=True))
     assert (token, before, incarnation) == (0, 0, 1)
     done(cluster, holder, Release(mine))
     cluster.tick(2)
@@ -279,6 +282,42 @@ def test_a_delay_goes_on_under_the_next_leader() -> None:
     assert "/a" not in store.claims.held
     cluster.until(lambda: "/a" in store.claims.held)
     assert list(store.claims.held["/a"]) == [number]
+
+
+def test_what_is_held_back_and_what_waits_for_lanes_goes_on_under_the_next_leader() -> None:
+    cluster = Cluster()
+    waiter, holder = cluster.client(3, 60_000), cluster.client(1, 1_000)
+    for path in ("/q", "/q/a", "/q/b", "/q/c"):
+        done(cluster, waiter, Create(path))
+    for path in ("/q/b", "/q/c"):
+        done(cluster, waiter, SetLanes(path, (Lane("x", width=1), Lane("r", 0, 600))))
+    done(cluster, waiter, HoldBack("/q/a", 1_500))
+    assert [row[1] for row in done(cluster, holder, ClaimFirst("/q", 9))[1]] == ["b"]
+    numbers = [done(cluster, waiter, ClaimFirst("/q", wait=True))[0] for _ in range(3)]
+    cluster.crash(cluster.leader())
+    leader = cluster.until_leader()
+    store = cluster.members[leader].store
+
+    def granted() -> list[str]:
+        return [
+            store.claims.by_number[number][1] if number in store.claims.by_number else ""
+            for number in numbers
+        ]
+
+    assert granted() == ["/q"] * 3
+    # The holder expires: b is lost, and the lane has room; the rate has, too, for one, and then for one more.
+    cluster.until(lambda: granted()[0] != "/q")
+    assert granted()[0] == "/q/b"
+    assert store.claims.lost == {"/q/b": 1}
+    cluster.until(lambda: granted()[1] == "/q/a")
+    done(cluster, cluster.client(leader), Release(numbers[0], force=True))
+    cluster.until(lambda: granted()[2] == "/q/b")
+    cluster.tick(5)
+    states = [
+        member.store.claims.state() for member in cluster.members.values() if member.replica is not None
+    ]
+    assert len(states) == 2
+    assert states[0] == states[1]
 
 
 def test_thousands_who_share_are_let_in_lot_by_lot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,17 @@
 """Snapshots: made while writing goes on, the log trimmed after; sent to whom the log cannot help; started from."""
 
+import pytest
+
 from coord.api.errors import OK
 from coord.api.ops import Create, Exists, Get, Kind, Set
 from coord.limits import MemberLimits
 from coord.raft.messages import SnapshotSection
+from coord.raft.types import Configuration, SnapshotMeta
+from coord.replica import applying
 from coord.replica.settings import ReplicaSettings
+from coord.replica.snapshots import SnapshotMaker
+from coord.replica.state import ReplicaState
+from coord.store.store import Store
 from tests.replica.cluster import TICK_MS, Client, Cluster
 from tests.store.machine import picture
 
@@ -237,3 +244,60 @@ def test_the_log_is_trimmed_only_after_the_snapshot_is_durable() -> None:
     cluster.tick(10)
     assert "/n59" in cluster.members[1].store.tree.znodes
     same(cluster)
+
+
+# --- when one is due -------------------------------------------------------------------------------------------------
+
+
+def due_after(maker: SnapshotMaker, znodes: int, data_bytes: int) -> int:
+    """How many entries of ten requests and 2000 bytes are applied until it begins one."""
+    for count in range(1, 1000):
+        maker.applied(count, 2_000, 10)
+        if maker.is_due(znodes, data_bytes):
+            maker.begin(Store(), SnapshotMeta(0, 0, Configuration((1,))))
+            maker.saved(ok=True)
+            return count
+    return 1000
+
+
+def test_one_is_due_after_so_many_requests_or_bytes() -> None:
+    """Each request costs a restart the same, however small it is; but a large tree is not saved all the time."""
+    maker = SnapshotMaker(ReplicaSettings(snapshot_requests=600, snapshot_log_bytes=10**9), 2)
+    assert due_after(maker, 100, 0) == 61
+    assert due_after(maker, 6_000, 0) == 101
+    maker = SnapshotMaker(ReplicaSettings(snapshot_requests=10**6, snapshot_log_bytes=100_000), 2)
+    assert due_after(maker, 100, 0) == 51
+    assert due_after(maker, 100, 400_000) == 101
+
+
+def test_members_do_not_save_theirs_at_the_same_time() -> None:
+    makers = [SnapshotMaker(ReplicaSettings(snapshot_requests=600), member) for member in (1, 2, 3)]
+    assert [due_after(maker, 0, 0) for maker in makers] == [41, 61, 21]
+    assert [due_after(maker, 0, 0) for maker in makers] == [61, 61, 61]
+
+
+def test_a_start_applies_its_log_in_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been applied and not told yet is memory: a start may have hundreds of thousands of requests to apply."""
+    cluster = Cluster()
+    client = cluster.client(cluster.leader(), 60_000)
+    busy(cluster, client, 30)
+    before = picture(cluster.members[1].store)
+    for number in cluster.members:
+        cluster.crash(number)
+    waiting: list[int] = []
+    tell_events = applying._tell_events
+
+    def count(state: ReplicaState) -> None:
+        waiting.append(len(state.store.fresh))
+        tell_events(state)
+
+    monkeypatch.setattr(applying, "_tell_events", count)
+    monkeypatch.setattr(applying, "LOT_BYTES", 300)
+    for number in cluster.members:
+        cluster.start(number)
+    cluster.until_leader()
+    cluster.tick(20)
+    assert sum(waiting) == 3 * before["revision"]
+    assert max(waiting) <= 10
+    same(cluster)
+    assert picture(cluster.members[1].store)["tree"] == before["tree"]

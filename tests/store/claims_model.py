@@ -5,6 +5,7 @@ coord/store.
 """
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from coord.api.errors import (
@@ -17,6 +18,7 @@ from coord.api.errors import (
     NotHeld,
     StaleToken,
 )
+from coord.api.events import UNTIL_TOLD
 from coord.api.ops import (
     Claim,
     ClaimFirst,
@@ -28,18 +30,24 @@ from coord.api.ops import (
     Delete,
     Fence,
     FencedWrite,
+    HoldBack,
     Kind,
+    Lane,
     Multi,
     Operator,
     Release,
     Set,
+    SetLanes,
     Target,
 )
 from coord.api.paths import parent
 from tests.store.model import Model
 
-WRITES = (Create, Set, Delete, Release, Claim, ClaimSettings, Fence)
-KEPT = ("nodes", "claims", "settings", "delays", "fences", "next", "freed", "told")
+WRITES = (Create, Set, Release, Claim, ClaimSettings, HoldBack, SetLanes, Fence)
+KEPT = (
+    *("nodes", "claims", "settings", "delays", "fences", "next", "freed", "told"),
+    *("held_back", "lanes", "paid_ms", "lost"),
+)
 
 
 class ClaimsModel(Model):
@@ -48,11 +56,16 @@ class ClaimsModel(Model):
         self.claims: list[dict[str, Any]] = []
         self.settings: dict[str, tuple[int, int]] = {}
         self.delays: dict[str, int] = {}
+        self.held_back: dict[str, int] = {}
+        self.lanes: dict[str, tuple[Lane, ...]] = {}
+        self.paid_ms: dict[str, int] = {}
+        """When what was granted of a lane is paid off."""
+        self.lost: dict[str, int] = {}
         self.fences: dict[str, str] = {}
         self.next = 1
         self.freed: list[str] = []
-        self.told: list[tuple[str, str, int, str]] = []
-        """``(what, path, number, why)`` of this revision's changes of claims."""
+        self.told: list[tuple[str, str, int, str, int]] = []
+        """``(what, path, number, why, how many were lost before)`` of this revision's changes of claims."""
         self.tokens: list[tuple[int, int]] = []
         self.ever: dict[str, int] = {}
         """The last token of each path."""
@@ -91,7 +104,10 @@ class ClaimsModel(Model):
         if isinstance(op, FencedWrite):
             return self.wrote(op.op, result)
         if isinstance(op, Multi):
-            return any(isinstance(each, WRITES) for each in (op.then if result[0] else op.otherwise))
+            branch = op.then if result[0] else op.otherwise
+            return any(self.wrote(each, one) for each, one in zip(branch, result[1], strict=True))
+        if isinstance(op, Delete):
+            return bool(result)
         if isinstance(op, ClaimFirst):
             return bool(result[0] or result[1])
         return isinstance(op, WRITES)
@@ -111,9 +127,18 @@ class ClaimsModel(Model):
             if expired and each["token"] and delay:
                 self.delays[each["path"]] = self.time_ms + delay
             self.drop(each, "expired" if expired else "ended")
+            if each["token"]:
+                self.lose(each["path"])
             self.leave(each["path"])
         if owned or mine:
             self.settle()
+            self.revision += 1
+
+    def begin(self) -> None:
+        """At the beginning of an entry, once its time has passed: rates have room again."""
+        self.told = []
+        self.now = self.revision + 1
+        if self.settle():
             self.revision += 1
 
     def sweep(self) -> None:
@@ -132,11 +157,19 @@ class ClaimsModel(Model):
             self.remove(path)
         if due:
             self.revision += 1
-        over = sorted((until, path) for path, until in self.delays.items() if until <= self.time_ms)
-        for _, path in over:
-            del self.delays[path]
+        self.now = self.revision + 1
+        both = (*self.delays.items(), *self.held_back.items())
+        over = sorted({(until, path) for path, until in both if until <= self.time_ms})
+        for until, path in over:
+            for table in (self.delays, self.held_back):
+                if table.get(path) == until:
+                    del table[path]
             self.freed.append(path)
-        if self.settle():
+        before = len(self.nodes)
+        for _, path in over:
+            if path in self.nodes and self.nodes[path]["kind"] is Kind.CONTAINER:
+                self.leave(path)
+        if self.settle() or len(self.nodes) < before:
             self.revision += 1
 
     # --- ops ---------------------------------------------------------------------------------------------------------
@@ -156,6 +189,8 @@ class ClaimsModel(Model):
             return self.release(op, session)
         if isinstance(op, ClaimSettings):
             return self.configure(op)
+        if isinstance(op, HoldBack | SetLanes):
+            return self.say(op)
         if isinstance(op, Fence):
             self.guard(op.path)
             if op.claim is None and op.path not in self.fences:
@@ -202,10 +237,11 @@ class ClaimsModel(Model):
         if not op.shared and op.units > self.capacity(op.path):
             raise LimitExceeded("")
         waiters = [each for each in self.at(op.path) if not each["token"] and not each["first"]]
-        for_any = [] if op.path == "/" else [each for each in self.at(parent(op.path)) if each["first"]]
+        for_any = self.for_any(op.path)
         free = (
             not waiters
-            and op.path not in self.delays
+            and not self.paused(op.path)
+            and self.have_room(op.path)
             and self.fits(op.path, op.units, op.shared)
             and (self.holders(op.path) or not for_any)
         )
@@ -216,9 +252,9 @@ class ClaimsModel(Model):
         made = self.new(op.path, session, op.units, op.shared, op.label)
         if free:
             self.hold(made, op.path)
-            return (made["number"], self.revision + 1, 0, 1)
-        self.told.append(("queued", op.path, made["number"], ""))
-        return (made["number"], 0, len(waiters), 1)
+            return (made["number"], self.revision + 1, 0, 1, self.lost.get(op.path, 0))
+        self.told.append(("queued", op.path, made["number"], "", 0))
+        return (made["number"], 0, len(waiters), 1, self.lost.get(op.path, 0))
 
     def claim_first(self, op: ClaimFirst, session: int) -> Any:
         if op.parent not in self.nodes:
@@ -226,20 +262,18 @@ class ClaimsModel(Model):
         if self.nodes[op.parent]["kind"] is Kind.EPHEMERAL:
             raise NotAllowed("")
         found = []
-        if not any(each["first"] for each in self.at(op.parent)):
+        if not any(each["first"] for each in self.at(op.parent)) and op.parent not in self.held_back:
             for child in self.children(op.parent):
                 path = f"{op.parent.rstrip('/')}/{child}"
-                taken = [each for each in self.at(path) if not each["first"]]
-                if taken or path in self.delays or self.nodes[path]["kind"] is Kind.EPHEMERAL:
-                    continue
-                if len(found) < op.count:
+                if len(found) < op.count and self.is_free(path):
                     made = self.new(path, session, 1, False, op.label)
                     self.hold(made, path)
-                    found.append((made["number"], child, self.nodes[path]["value"] if op.values else None))
+                    value = self.nodes[path]["value"] if op.values else None
+                    found.append((made["number"], child, value, self.lost.get(path, 0)))
         if not found and op.wait:
             made = self.new(op.parent, session, 1, False, op.label)
             made["first"] = True
-            self.told.append(("queued", op.parent, made["number"], ""))
+            self.told.append(("queued", op.parent, made["number"], "", 0))
             return (made["number"], (), 1)
         return (0, tuple(found), 1)
 
@@ -250,6 +284,8 @@ class ClaimsModel(Model):
         path, token = mine["path"], mine["token"]
         if not op.to:
             self.drop(mine, "released" if mine["session"] == session else "forced")
+            if token and mine["session"] != session:
+                self.lose(path)
             self.leave(path)
             return token
         other = next((each for each in self.claims if each["number"] == op.to), None)
@@ -263,11 +299,13 @@ class ClaimsModel(Model):
         else:
             used = sum(each["units"] for each in others)
             fits = other["units"] <= mine["units"] or (
-                path not in self.delays and used + other["units"] <= self.capacity(path)
+                not self.paused(path) and used + other["units"] <= self.capacity(path)
             )
         if not fits:
             raise Conflict("")
         self.drop(mine, "handed on")
+        if mine["session"] != session:
+            self.lose(path)
         self.hold(other, path, "handed on")
         return token
 
@@ -286,6 +324,27 @@ class ClaimsModel(Model):
         self.freed.append(op.path)
         if had and self.nodes[op.path]["kind"] is Kind.CONTAINER:
             self.leave(op.path)
+
+    def say(self, op: HoldBack | SetLanes) -> None:
+        if op.path not in self.nodes:
+            raise NotFound("")
+        if self.nodes[op.path]["kind"] is Kind.EPHEMERAL:
+            raise NotAllowed("")
+        over = False
+        if isinstance(op, SetLanes):
+            self.lanes.pop(op.path, None)
+            if op.lanes:
+                self.lanes[op.path] = op.lanes
+            over = True
+        elif op.delay_ms == 0:
+            self.held_back.pop(op.path, None)
+            over = True
+        else:
+            self.held_back[op.path] = UNTIL_TOLD if op.delay_ms is None else self.time_ms + op.delay_ms
+        if over:
+            self.freed.append(op.path)
+            if self.nodes[op.path]["kind"] is Kind.CONTAINER:
+                self.leave(op.path)
 
     # --- what claims do ----------------------------------------------------------------------------------------------
 
@@ -306,6 +365,43 @@ class ClaimsModel(Model):
             sum(each["units"] for each in holders) + units <= self.capacity(path)
         )
 
+    def paused(self, path: str) -> bool:
+        return path in self.delays or path in self.held_back
+
+    def have_room(self, path: str) -> bool:
+        """All lanes of ``path``."""
+        for lane in self.lanes.get(path, ()):
+            held = [
+                each
+                for each in self.claims
+                if each["token"] and lane.name in [one.name for one in self.lanes.get(each["path"], ())]
+            ]
+            if lane.width and len(held) >= lane.width:
+                return False
+            ahead_ms = self.paid_ms.get(lane.name, 0) - self.time_ms
+            if lane.interval_ms and ahead_ms > (lane.burst - 1) * lane.interval_ms:
+                return False
+        return True
+
+    def is_free(self, path: str) -> bool:
+        """Whether who wants any child of its parent can have it."""
+        return (
+            not [each for each in self.at(path) if not each["first"]]
+            and not self.paused(path)
+            and self.nodes[path]["kind"] is not Kind.EPHEMERAL
+            and self.have_room(path)
+        )
+
+    def for_any(self, path: str) -> list[dict[str, Any]]:
+        """Those who wait for any child of the parent of ``path``, unless they are held back."""
+        if path == "/" or parent(path) in self.held_back:
+            return []
+        return [each for each in self.at(parent(path)) if each["first"]]
+
+    def lose(self, path: str) -> None:
+        if path in self.nodes:
+            self.lost[path] = self.lost.get(path, 0) + 1
+
     def new(self, path: str, session: int, units: int, shared: bool, label: bytes) -> dict[str, Any]:
         made = {
             "number": self.next, "path": path, "session": session, "units": units, "shared": shared, "label": label,
@@ -320,28 +416,61 @@ class ClaimsModel(Model):
         assert token >= self.ever.get(path, 0)
         self.ever[path] = token
         claim["token"], claim["path"], claim["first"] = token, path, False
-        self.told.append(("claimed", path, claim["number"], why))
+        for lane in self.lanes.get(path, ()) if why != "handed on" else ():
+            if lane.interval_ms:
+                self.paid_ms[lane.name] = max(self.paid_ms.get(lane.name, 0), self.time_ms) + lane.interval_ms
+        self.told.append(("claimed", path, claim["number"], why, self.lost.get(path, 0)))
 
     def drop(self, claim: dict[str, Any], why: str) -> None:
         self.claims = [each for each in self.claims if each["number"] != claim["number"]]
-        self.told.append(("released" if claim["token"] else "withdrawn", claim["path"], claim["number"], why))
+        what = "released" if claim["token"] else "withdrawn"
+        self.told.append((what, claim["path"], claim["number"], why, 0))
         self.freed.append(claim["path"])
 
     def settle(self) -> bool:
         """Whoever has waited longest, of those who want this very znode and those who want any child of its parent."""
         granted = False
         for path in dict.fromkeys(self.freed):
-            while path in self.nodes and path not in self.delays:
-                those = [each for each in self.at(path) if not each["token"] and not each["first"]]
-                if not self.holders(path) and path != "/" and self.nodes[path]["kind"] is not Kind.EPHEMERAL:
-                    those += [each for each in self.at(parent(path)) if each["first"]]
-                those.sort(key=lambda each: int(each["number"]))
-                if not those or not self.fits(path, those[0]["units"], those[0]["shared"]):
-                    break
-                self.hold(those[0], path)
+            while path in self.nodes and path not in self.lanes and (claim := self.next_at(path)) is not None:
+                self.hold(claim, path)
                 granted = True
         self.freed = []
+        # Then those who are bound together by lanes, and those who may have any child: who came first goes first.
+        while turns := [*self.turns()]:
+            _, claim, path = min(turns, key=lambda turn: turn[0])
+            self.hold(claim, path)
+            granted = True
         return granted
+
+    def next_at(self, path: str) -> dict[str, Any] | None:
+        if self.paused(path) or not self.have_room(path):
+            return None
+        those = [each for each in self.at(path) if not each["token"] and not each["first"]]
+        if path in self.lanes and those and not self.fits(path, those[0]["units"], those[0]["shared"]):
+            return None
+        if not self.holders(path) and self.nodes[path]["kind"] is not Kind.EPHEMERAL:
+            those += self.for_any(path)
+        those.sort(key=lambda each: int(each["number"]))
+        if not those or not self.fits(path, those[0]["units"], those[0]["shared"]):
+            return None
+        return those[0]
+
+    def turns(self) -> Iterator[tuple[int, dict[str, Any], str]]:
+        """``(by whose number it is their turn, the claim, at which path)``."""
+        for path in self.lanes:
+            own = [each["number"] for each in self.at(path) if not each["token"] and not each["first"]]
+            claim = self.next_at(path)
+            if own and claim is not None:
+                yield min(own), claim, path
+        for above in {each["path"] for each in self.claims if each["first"]} - {*self.held_back}:
+            free = [
+                path for path in self.nodes if path != "/" and parent(path) == above and self.is_free(path)
+            ]
+            if free:
+                first = min(
+                    (each for each in self.at(above) if each["first"]), key=lambda each: int(each["number"])
+                )
+                yield first["number"], first, min(free, key=lambda path: path.rpartition("/")[2])
 
     def leave(self, path: str) -> None:
         """A claim at ``path`` went."""
@@ -350,8 +479,11 @@ class ClaimsModel(Model):
         found = self.nodes[path]
         if found["kind"] is Kind.TTL:
             found["deadline_ms"] = self.time_ms + found["ttl_ms"]
-        elif found["kind"] is Kind.CONTAINER and not self.children(path) and path not in self.settings:
+        elif found["kind"] is Kind.CONTAINER and not self.children(path) and not self.spoken_of(path):
             self.remove(path)
+
+    def spoken_of(self, path: str) -> bool:
+        return any(path in table for table in (self.settings, self.held_back, self.lanes))
 
     # --- the tree, with claims in it ---------------------------------------------------------------------------------
 
@@ -362,12 +494,12 @@ class ClaimsModel(Model):
     def remove(self, path: str) -> None:
         for each in self.at(path):
             self.drop(each, "deleted")
-        self.settings.pop(path, None)
-        self.delays.pop(path, None)
+        for table in (self.settings, self.delays, self.held_back, self.lanes, self.lost):
+            table.pop(path, None)  # type: ignore[attr-defined]
         del self.nodes[path]
         above = parent(path)
         self.touch(above)
-        kept = self.at(above) or above in self.settings or self.children(above)
+        kept = self.at(above) or self.spoken_of(above) or self.children(above)
         if self.nodes[above]["kind"] is Kind.CONTAINER and not kept:
             self.remove(above)
 

@@ -13,12 +13,13 @@ from coord.api.commands import (
     Reply,
 )
 from coord.api.errors import OK, CoordError, from_code
-from coord.api.events import Revision
+from coord.api.events import UNTIL_TOLD, Revision
 from coord.api.ops import Op
-from coord.api.paths import ROOT, join, name, parent
+from coord.api.paths import ROOT, is_reserved, join, name, parent
 from coord.limits import MemberLimits, StoreLimits, limit_names
 from coord.store.claims import DEFAULT, FIRST, SHARED
 from coord.store.granting import next_in_line
+from coord.store.lanes import Pool
 from coord.store.snapshot import StoreLoader, StoreSnapshot
 from coord.store.store import Answer, Store
 from coord.store.znode import EPHEMERAL
@@ -221,6 +222,12 @@ def check_claims(store: Store) -> None:
         assert until_ms > store.time_ms
         assert path in claims.settings
         assert (until_ms, path) in claims._delay_heap
+    for path, until_ms in claims.held_back.items():
+        assert path in znodes
+        assert until_ms > store.time_ms
+        assert until_ms == UNTIL_TOLD or (until_ms, path) in claims._delay_heap
+    check_lanes(store)
+    check_candidates(store)
     bound: dict[str, list[str]] = {}
     for path, claim_path in sorted(store.fences.by_path.items()):
         bound.setdefault(claim_path, []).append(path)
@@ -233,6 +240,77 @@ def check_claims(store: Store) -> None:
     for path in znodes:
         if path not in claims.unsettled:
             assert next_in_line(draft, path) is None, path
+
+
+def check_lanes(store: Store) -> None:
+    claims, lanes = store.claims, store.claims.lanes
+    assert lanes.now_ms == store.time_ms
+    held: dict[str, int] = {}
+    for path, those in lanes.of.items():
+        assert path in store.tree.znodes
+        assert those
+        for lane in those:
+            if path in claims.held:
+                held[lane[0]] = held.get(lane[0], 0) + len(claims.held[path])
+    assert lanes.held == held
+    for lane_name, paid_ms in lanes.paid_ms.items():
+        assert paid_ms > store.time_ms
+        assert lanes._wakes[lane_name] <= paid_ms
+    assert all((at_ms, lane_name) in lanes._heap for lane_name, at_ms in lanes._wakes.items())
+    for views in lanes._views.values():
+        for lane, view in views.items():
+            assert view.pools
+            assert view.open == lanes.has_room(lane)
+
+
+def check_candidates(store: Store) -> None:
+    """What is found without a search is what a search finds."""
+    claims, znodes, candidates = store.claims, store.tree.znodes, store.candidates
+    assert set(claims.first) <= set(candidates._parents)
+    for above, children in candidates._parents.items():
+        free: dict[str, tuple[Any, ...]] = {}
+        counts = [0, 0, 0]
+        for child in store.tree.children(above):
+            path = join(above, child)
+            if path in claims.held:
+                counts[0] += 1
+            elif path in claims.delays or path in claims.held_back:
+                counts[1] += 1
+            elif path in claims.waiting:
+                counts[2] += 1
+            elif znodes[path][9] != EPHEMERAL and not is_reserved(path):
+                free[child] = claims.lanes.of.get(path, ())
+        assert pooled(children.free) == free, above
+        assert children.counts[1:4] == counts
+        having_room = [child for child in free if claims.lanes.full(join(above, child)) is None]
+        assert children.free.first == min(having_room, default=None)
+        assert children.free.blocked() == len(free) - len(having_room)
+        if above in claims.first and above not in claims.held_back and above not in claims.unsettled:
+            assert all(join(above, child) in claims.unsettled for child in having_room), (above, having_room)
+    queue: dict[str, tuple[Any, ...]] = {}
+    for path, lanes in claims.lanes.of.items():
+        if path in claims.waiting and not claims.is_paused(path):
+            claim = claims.by_number[claims.waiting[path][0]]
+            if claims.fits(path, claim[3], claim[4] & SHARED):
+                queue[f"{claim[0]:019d}"] = lanes
+    assert pooled(candidates.queue) == queue
+    if not claims.unsettled:
+        assert candidates.queue.first is None
+
+
+def pooled(pool: Pool) -> dict[str, tuple[Any, ...]]:
+    """The keys in a pool and all within, with the lanes that lead to them from there."""
+    found: dict[str, tuple[Any, ...]] = dict.fromkeys(pool.keys, ())
+    heads = []
+    for lane, within in (pool._pools or {}).items():
+        assert within.size
+        found.update({key: (lane, *lanes) for key, lanes in pooled(within).items()})
+        assert within.view is not None
+        if within.view.open and within.first is not None:
+            heads.append(within.first)
+    assert list(pool._heads or ()) == sorted(heads)
+    assert pool.size == len(found)
+    return found
 
 
 def sections_of(snapshot: StoreSnapshot) -> list[bytes]:

@@ -112,6 +112,8 @@ class Model:
         if isinstance(op, Delete):
             if op.path == "/":
                 raise NotAllowed("")
+            if op.missing_ok and op.path not in self.nodes:
+                return 0
             self.find(op)
             doomed = [path for path in self.nodes if path == op.path or path.startswith(f"{op.path}/")]
             if len(doomed) > 1 and not op.subtree:

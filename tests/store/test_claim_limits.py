@@ -28,7 +28,6 @@ from coord.limits import (
     StoreLimits,
 )
 from coord.store.snapshot import CLAIM_PATHS, CLAIMS, FENCES, HEAD, StoreSnapshot
-from coord.store.store import Store
 from coord.wire.cbor import dumps, loads
 from coord.wire.client_frames import EventGroup, encode_events
 from tests.store.machine import Machine, loaded, picture, reloaded, sections_of
@@ -215,28 +214,10 @@ def test_sections_of_equal_stores_are_equal() -> None:
     assert claims[0] == claims[1]
 
 
-def version_1(store: Store) -> list[list[Any]]:
-    """As a member wrote it that knew no claims."""
-    sections = [loads(section) for section in sections_of(StoreSnapshot(store))]
-    head = sections[0][1][0]
-    head["version"] = 1
-    for key in ("incarnation", "next_claim", "claims", "unsettled"):
-        del head[key]
-    for key in ("claims_per_session", "waiters_per_znode", "claims", "fences", "label_bytes"):
-        del head["limits"][key]
-    return sections
-
-
-def test_version_1_is_still_read() -> None:
-    machine = Machine()
-    machine.do(Create("/a", b"x"))
-    copy = loaded([dumps(section) for section in version_1(machine.store)])
-    assert picture(copy) == picture(machine.store)
-    assert copy.claims.next_claim == copy.incarnation == 1
-
-
 SPOILT: list[tuple[str, int, Any]] = [
-    ("a later version", HEAD, lambda rows: rows[0].update(version=3)),
+    ("a later version", HEAD, lambda rows: rows[0].update(version=4)),
+    ("an older version", HEAD, lambda rows: rows[0].update(version=2)),
+    ("no number of znodes", HEAD, lambda rows: rows[0].pop("znodes")),
     ("no incarnation", HEAD, lambda rows: rows[0].pop("incarnation")),
     ("another number of claims", HEAD, lambda rows: rows[0].update(claims=1)),
     ("another number of unsettled", HEAD, lambda rows: rows[0].update(unsettled=1)),

@@ -19,11 +19,14 @@ from coord.api.ops import (
     Delete,
     Fence,
     FencedWrite,
+    HoldBack,
     Kind,
+    Lane,
     Multi,
     Operator,
     Release,
     Set,
+    SetLanes,
     Target,
 )
 from coord.api.paths import parent
@@ -62,6 +65,17 @@ def some_release(dice: random.Random, model: ClaimsModel) -> Release:
     return Release(number, to, dice.random() < 0.5)
 
 
+def some_lanes(dice: random.Random, path: str) -> SetLanes:
+    names = dice.sample(("x", "y", "z"), dice.choice((0, 1, 1, 2)))
+    return SetLanes(
+        path,
+        tuple(
+            Lane(name, dice.choice((0, 1, 1, 2)), dice.choice((0, 0, 10, 25)), dice.choice((1, 1, 2)))
+            for name in names
+        ),
+    )
+
+
 def some_part(dice: random.Random, model: ClaimsModel) -> Any:
     """What may stand in a multi."""
     path = dice.choice(PATHS)
@@ -72,12 +86,16 @@ def some_part(dice: random.Random, model: ClaimsModel) -> Any:
         return some_release(dice, model)
     if pick < 0.6:
         return ClaimSettings(path, dice.choice((1, 2, 3)), dice.choice((0, 0, 20)))
-    if pick < 0.65:
+    if pick < 0.63:
         return Fence(path, dice.choice((None, *PATHS)))
+    if pick < 0.69:
+        return HoldBack(path, dice.choice((0, 0, 5, 20, 20, 60, None)))
     if pick < 0.75:
+        return some_lanes(dice, path)
+    if pick < 0.8:
         return Set(path, b"v", create=dice.random() < 0.3)
-    if pick < 0.85:
-        return Delete(path, subtree=dice.random() < 0.6)
+    if pick < 0.88:
+        return Delete(path, subtree=dice.random() < 0.6, missing_ok=dice.random() < 0.3)
     kind = dice.choice((Kind.PERSISTENT, Kind.CONTAINER, Kind.CONTAINER, Kind.EPHEMERAL, Kind.TTL))
     ttl_ms = dice.choice((20, 50)) if kind is Kind.TTL else 0
     return Create(path, b"", kind, dice.random() < 0.1, dice.random() < 0.5, ttl_ms)
@@ -103,6 +121,8 @@ def some_op(dice: random.Random, model: ClaimsModel) -> Any:
             for _ in range(dice.choice((0, 0, 1)))
         ]
         parts = tuple(some_part(dice, model) for _ in range(dice.choice((1, 2, 3, 4))))
+        if dice.random() < 0.3:
+            parts = (*parts, Multi((), tuple(some_part(dice, model) for _ in range(dice.choice((1, 2))))))
         op = Multi(tuple(compare), parts, (op,))
     if isinstance(op, Create | Set | Delete | Multi | Fence) and (model.fences or dice.random() < 0.1):
         known = [(1, each["token"]) for each in model.claims if each["token"]]
@@ -155,6 +175,9 @@ class Play:
         advance_ms = dice.choice((0, 0, 5, 15))
         machine.now_ms += advance_ms
         model.pass_time(advance_ms)
+        model.begin()
+        told = list(model.told)
+        before = machine.store.revision
         session = dice.choice(list(self.next_request))
         expected: tuple[Any, ...] | None = None
         op: Any = None
@@ -169,8 +192,7 @@ class Play:
             self.next_request[session] = request + 1
             command = (REQUESTS, session, 0, [[request, op.row()]])
             expected = model.request(session, request, op)
-        told = list(model.told)
-        before = machine.store.revision
+        told += model.told
         model.sweep()
         told += model.told
         answers = machine.apply(command)
@@ -209,6 +231,12 @@ class Play:
         assert store.claims.next_claim == model.next
         assert store.claims.settings == model.settings
         assert store.claims.delays == model.delays
+        assert store.claims.held_back == model.held_back
+        assert store.claims.lost == model.lost
+        assert store.claims.lanes.of == {path: plain(set_.row()[2]) for path, set_ in lanes_of(model)}
+        assert store.claims.lanes.paid_ms == {
+            name: paid_ms for name, paid_ms in model.paid_ms.items() if paid_ms > store.time_ms
+        }
         assert store.fences.by_path == model.fences
         assert not store.claims.unsettled
         changes = [
@@ -219,13 +247,18 @@ class Play:
         ]
         assert len(changes) == len(told)
         if any(
-            why == "deleted" for *_, why in told
+            why == "deleted" for *_, why, _ in told
         ):  # below the top, a subtree goes in another order in the model
             changes.sort(key=lambda change: (change[1], change[5], change[0]))
             told.sort(key=lambda each: (each[1], each[2], KIND_NUMBERS[each[0]]))
-        for change, (kind, path, number, why) in zip(changes, told, strict=True):
+        for change, (kind, path, number, why, lost) in zip(changes, told, strict=True):
             assert (KINDS[change[0]], change[1], change[5]) == (kind, path, number)
+            assert kind != "claimed" or change[3] == lost
             assert why in WHYS[Reason(change[6])], (change, why)
+
+
+def lanes_of(model: ClaimsModel) -> list[tuple[str, SetLanes]]:
+    return [(path, SetLanes(path, lanes)) for path, lanes in model.lanes.items()]
 
 
 def play(dice: random.Random, steps: int) -> Play:
@@ -269,7 +302,7 @@ def test_the_plays_reach_everything() -> None:
             for code, _, _ in session.values():
                 met[code] = met.get(code, 0) + 1
     wanted: list[Any] = [0, 10, 11, 12, 14, 15, 16, 17, 18]
-    wanted += [(kind, "REQUEST") for kind in (4, 5, 6, 7, 8, 9)]
+    wanted += [(kind, "REQUEST") for kind in (4, 5, 6, 7, 8, 9, 10, 11)]
     wanted += [
         (kind, why)
         for kind in (5, 7)

@@ -23,7 +23,7 @@ def machine() -> Machine:
 
 def take(machine: Machine, path: str = "/lock", session: int | None = None) -> tuple[int, tuple[int, int]]:
     """``(number, token)``."""
-    number, token, _, incarnation = machine.do(Claim(path), session)
+    number, token, _, incarnation, _ = machine.do(Claim(path), session)
     return number, (incarnation, token)
 
 
@@ -159,7 +159,7 @@ def test_the_claim_may_lie_inside_of_its_fence() -> None:
     machine.do(Create("/app"))
     machine.do(Fence("/app", "/app/lock"))
     stale(machine, Create("/app/lock"))
-    number, token, _, _ = machine.do(Claim("/app/lock", create=True))
+    number, token, *_ = machine.do(Claim("/app/lock", create=True))
     assert stale(machine, Create("/app/x"))["token"] == token
     machine.do(FencedWrite(((1, token),), Create("/app/x")))
     assert stale(machine, Claim("/app/other", create=True))["claim"] == "/app/lock"

@@ -5,6 +5,7 @@ from typing import Any, get_type_hints
 from hypothesis import strategies as st
 
 from coord.api.ops import (
+    BranchOp,
     Claim,
     ClaimFirst,
     ClaimInfo,
@@ -17,15 +18,21 @@ from coord.api.ops import (
     Fence,
     FencedWrite,
     Get,
+    HoldBack,
     Kind,
+    Lane,
     List,
     Multi,
     Operator,
     Release,
+    RotateTokenKeys,
     Set,
+    SetLanes,
+    SignToken,
     Target,
     WatchScope,
 )  # fmt: skip
+from coord.limits import TOKEN_TTL_MAX_MS
 from coord.raft.messages import MESSAGE_TYPES
 from coord.raft.types import Configuration, Entry, SnapshotMeta
 from coord.wire.client_frames import EndSession, Hello, Keepalive, NewSession, ResumeSession, Unwatch, Watch
@@ -55,7 +62,7 @@ TREE_OPS = st.one_of(
     st.builds(Create, PATHS, BYTES, st.just(Kind.TTL), st.just(False), st.booleans(), st.integers(1, 10**9)),
     st.builds(Create, PATHS, BYTES, sequential=st.just(True)).filter(lambda op: len(op.path) < 200),
     st.builds(Set, PATHS, BYTES, CONDITION, CONDITION, st.booleans(), st.booleans()),
-    st.builds(Delete, PATHS, CONDITION, CONDITION, st.booleans()),
+    st.builds(Delete, PATHS, CONDITION, CONDITION, st.booleans(), st.booleans()),
     st.builds(Get, PATHS, CONDITION, CONDITION),
     st.builds(Exists, PATHS),
     st.builds(List, PATHS, st.booleans(), st.booleans(), st.integers(1, 10_000), st.none() | NAME),
@@ -75,19 +82,30 @@ UNITS = st.integers(1, 2**31 - 1)
 CLAIMS_AT_ONCE = st.builds(
     Claim, PATHS, st.just(False), st.booleans(), UNITS, BYTES, st.booleans(), st.booleans()
 )
+LANE_OPS = st.builds(
+    Lane,
+    st.text("abcä", min_size=1, max_size=20),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 24 * 3_600_000),
+    UNITS,
+)
 FENCES = st.builds(Fence, PATHS, st.none() | PATHS)
 CLAIM_WRITES = st.one_of(
     CLAIMS_AT_ONCE,
     st.builds(Release, IDS, INTS, st.booleans()),
     st.builds(ClaimSettings, PATHS, UNITS, st.integers(0, 24 * 3_600_000)),
+    st.builds(HoldBack, PATHS, st.none() | st.integers(0, 24 * 3_600_000)),
+    st.builds(SetLanes, PATHS, st.lists(LANE_OPS, max_size=4, unique_by=lambda lane: lane.name).map(tuple)),
     FENCES,
 )
-MULTIS = st.builds(
-    Multi,
-    st.lists(COMPARES, max_size=3).map(tuple),
-    st.lists(TREE_OPS | CLAIM_WRITES, max_size=3).map(tuple),
-    st.lists(TREE_OPS | CLAIM_WRITES, max_size=3).map(tuple),
-)
+
+
+def multis_of(ops: st.SearchStrategy[BranchOp]) -> st.SearchStrategy[Multi]:
+    branch = st.lists(ops, max_size=3).map(tuple)
+    return st.builds(Multi, st.lists(COMPARES, max_size=3).map(tuple), branch, branch)
+
+
+MULTIS = multis_of(TREE_OPS | CLAIM_WRITES | multis_of(TREE_OPS | CLAIM_WRITES))
 FENCED_WRITES = st.builds(
     FencedWrite,
     st.lists(st.tuples(INTS, INTS), max_size=3).map(tuple),
@@ -103,7 +121,10 @@ CLAIM_OPS = st.one_of(
     ),
     st.builds(ClaimInfo, PATHS),
 )  # fmt: skip
-OPS = TREE_OPS | MULTIS | CLAIM_OPS | FENCED_WRITES
+TOKEN_OPS = st.builds(SignToken, IDS, st.integers(0, TOKEN_TTL_MAX_MS)) | st.builds(
+    RotateTokenKeys, st.none() | NAME
+)
+OPS = TOKEN_OPS | TREE_OPS | MULTIS | CLAIM_OPS | FENCED_WRITES
 
 SECRET = st.binary(min_size=16, max_size=16)
 HELLOS = st.builds(

@@ -5,14 +5,25 @@ from typing import Any
 import pytest
 
 from coord.api.errors import CoordError, InvalidRequest, LimitExceeded
-from coord.limits import MemberLimits
+from coord.limits import TOKEN_TTL_MAX_MS, MemberLimits
 from coord.wire.cbor import dumps, loads_exactly
-from coord.wire.op_rows import INT_MAX, LOCK_DELAY_MAX_MS, TOKENS_MAX, TTL_MAX_MS, UNITS_MAX, check_op
+from coord.wire.op_rows import (
+    INT_MAX,
+    KEY_NAME_MAX,
+    LANE_INTERVAL_MAX_MS,
+    LOCK_DELAY_MAX_MS,
+    TOKENS_MAX,
+    TTL_MAX_MS,
+    UNITS_MAX,
+    check_op,
+)
 
 LIMITS = MemberLimits(list_page=100)
 
 CREATE, SET, DELETE, GET, EXISTS, LIST, MULTI, LOG, SESSIONS, STATUS = range(1, 11)
-CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED, CLAIMS, CLAIM_INFO = range(11, 19)
+CLAIM, CLAIM_FIRST, RELEASE, CLAIM_SETTINGS, FENCE, FENCED, CLAIMS, CLAIM_INFO, HOLD_BACK, LANES = range(
+    11, 21
+)
 
 VALID: list[list[Any]] = [
     [CREATE, "/a", b"x", 0, 0, 0],
@@ -23,7 +34,7 @@ VALID: list[list[Any]] = [
     [CREATE, "/a", b"", 3, 0, TTL_MAX_MS],
     [SET, "/a", b"", None, None, 0],
     [SET, "/", b"", 0, INT_MAX, 3],
-    [DELETE, "/a", 1, 1, 1],
+    [DELETE, "/a", 1, 1, 3],
     [GET, "/a", None, 5],
     [EXISTS, "/"],
     [LIST, "/a", 3, 100, None],
@@ -41,6 +52,9 @@ VALID_CLAIM = [CLAIM, "/a", 15, 1, b"me"]
 VALID_FIRST = [CLAIM_FIRST, "/q", 3, 3, b""]
 VALID_RELEASE = [RELEASE, 7, 9, 1]
 VALID_SETTINGS = [CLAIM_SETTINGS, "/a", UNITS_MAX, LOCK_DELAY_MAX_MS]
+VALID_HOLD_BACK = [HOLD_BACK, "/a", TTL_MAX_MS]
+VALID_LANE = ["smtp", UNITS_MAX, LANE_INTERVAL_MAX_MS, UNITS_MAX]
+VALID_LANES = [LANES, "/a", [["ä" * 128, 0, 0, 1], VALID_LANE, ["b", 1, 0, 1], ["c", 1, 0, 1]]]
 VALID_CLAIMS = [CLAIMS, "/a", 3, 5, 0, 100]
 VALID_OF_CLAIMS: list[list[Any]] = [
     VALID_CLAIM,
@@ -51,6 +65,11 @@ VALID_OF_CLAIMS: list[list[Any]] = [
     [RELEASE, INT_MAX, 0, 0],
     VALID_SETTINGS,
     [CLAIM_SETTINGS, "/a", 1, 0],
+    VALID_HOLD_BACK,
+    [HOLD_BACK, "/", None],
+    [HOLD_BACK, "/a", 0],
+    VALID_LANES,
+    [LANES, "/", []],
     [FENCE, "/a", "/b"],
     [FENCE, "/", None],
     [FENCED, [], [SET, "/a", b"", None, None, 0]],
@@ -60,9 +79,27 @@ VALID_OF_CLAIMS: list[list[Any]] = [
     [CLAIMS, "/", 1, None, None, 1],
     [CLAIM_INFO, "/a"],
     [MULTI, [[8, "/a", 0, 5], [9, "/a", 1, 0], [10, "/a", 5, 2]], [[CLAIM, "/a", 14, 1, b""], [RELEASE, 1, 0, 0]],
-     [[CLAIM_SETTINGS, "/a", 2, 0], [FENCE, "/a", "/a"]]],
+     [[CLAIM_SETTINGS, "/a", 2, 0], [FENCE, "/a", "/a"], [MULTI, [], [[HOLD_BACK, "/a", None]], [[LANES, "/a", []]]]]],
 ]  # fmt: skip
 VALID += VALID_OF_CLAIMS
+SIGN, ROTATE = 30, 31
+
+
+def nested(levels: int, innermost: list[Any]) -> list[Any]:
+    op = innermost
+    for level in range(levels):
+        op = [MULTI, [], [op], []] if level % 2 else [MULTI, [], [], [op]]
+    return op
+
+
+VALID += [nested(4, VALID_LANES), [FENCED, [[1, 1]], nested(4, VALID_LANES)]]
+VALID += [
+    [SIGN, 1, 0],
+    [SIGN, INT_MAX, TOKEN_TTL_MAX_MS],
+    [ROTATE, None],
+    [ROTATE, "1-my-4rqBNJaFz-P1owtwT9A"],
+    [ROTATE, "x" * KEY_NAME_MAX],
+]
 
 BAD_PATHS: list[Any] = [
     "", "a", "a/b", "//", "/a/", "/a//b", "/.", "/a/../b", "/a\x00", "/a\n", "/\x7f", "/\x85", "/" + "x" * 1024,
@@ -77,7 +114,7 @@ def changed(row: list[Any], at: int, value: Any) -> list[Any]:
 
 
 INVALID: list[Any] = [
-    None, 1, "x", b"x", {}, [], [None], ["1"], [1.0], [True], [0], [19], [-1], [2**64 - 1], [[1]],
+    None, 1, "x", b"x", {}, [], [None], ["1"], [1.0], [True], [0], [21], [-1], [2**64 - 1], [[1]],
     *[[*row, 0] for row in VALID],
     *[row[:-1] for row in VALID if len(row) > 1],
     *[changed(row, 1, path) for row in VALID if row[0] in (SET, DELETE, GET, EXISTS, LIST) for path in BAD_PATHS],
@@ -92,7 +129,7 @@ INVALID: list[Any] = [
     *[changed(VALID[6], at, number) for at in (3, 4) for number in BAD_INTS],
     *[changed(VALID[6], 5, flags) for flags in (-1, 4, None, True)],
     *[changed(VALID[8], at, number) for at in (2, 3) for number in BAD_INTS],
-    *[changed(VALID[8], 4, flags) for flags in (-1, 2, None, True)],
+    *[changed(VALID[8], 4, flags) for flags in (-1, 4, None, True)],
     *[changed(VALID[9], at, number) for at in (2, 3) for number in BAD_INTS],
     *[changed(VALID[11], 2, flags) for flags in (-1, 4, None, True)],
     *[changed(VALID[11], 3, limit) for limit in (0, -1, None, 1.0, "5", True)],
@@ -104,8 +141,8 @@ INVALID: list[Any] = [
         [2, "/a", 0, -1], [2, "/a", 0, True], [5, "/a", 0, 1], [5, "/a", 2, True], [6, "/a", 0, INT_MAX + 1],
     )],
     *[[MULTI, [], *branches] for inner in (
-        None, [], 5, [MULTI, [], [], []], [LOG, None, 1], [SESSIONS, None, 1], [STATUS], [99], [True, "/a"],
-        [SET, "a", b"", None, None, 0],
+        None, [], 5, nested(4, [EXISTS, "/a"]), [MULTI, [], []], nested(2, [LOG, None, 1]), [LOG, None, 1],
+        [SESSIONS, None, 1], [STATUS], [99], [True, "/a"], [SET, "a", b"", None, None, 0],
     ) for branches in ([[inner], []], [[], [inner]])],
     *[changed(row, 1, path) for row in VALID_OF_CLAIMS for path in BAD_PATHS if row[0] not in (RELEASE, FENCED, MULTI)],
     *[[FENCE, "/a", path] for path in BAD_PATHS if path is not None],
@@ -119,6 +156,16 @@ INVALID: list[Any] = [
     *[changed(VALID_RELEASE, 3, flags) for flags in (-1, 2, None, True)],
     *[changed(VALID_SETTINGS, 2, capacity) for capacity in (0, UNITS_MAX + 1, *BAD_INTS)],
     *[changed(VALID_SETTINGS, 3, delay_ms) for delay_ms in (LOCK_DELAY_MAX_MS + 1, *BAD_INTS)],
+    *[changed(VALID_HOLD_BACK, 2, delay_ms) for delay_ms in (TTL_MAX_MS + 1, *BAD_INTS)],
+    *[changed(VALID_LANES, 2, lanes) for lanes in (
+        None, {}, 5, "x", [5], [[]], [["a", 1, 0]], [["a", 1, 0, 1, 1]], [["a", 1, 0, 1]] * 2,
+        [[str(number), 1, 0, 1] for number in range(5)],
+    )],
+    *[changed(VALID_LANES, 2, [changed(VALID_LANE, 0, name)]) for name in ("", "ä" * 129, None, 1, b"a", ["a"])],
+    *[changed(VALID_LANES, 2, [changed(VALID_LANE, at, number)]) for at in (1, 2, 3) for number in BAD_INTS],
+    *[changed(VALID_LANES, 2, [changed(VALID_LANE, at, number)]) for at, number in (
+        (1, UNITS_MAX + 1), (2, LANE_INTERVAL_MAX_MS + 1), (3, 0), (3, UNITS_MAX + 1),
+    )],
     *[changed(VALID_CLAIMS, 2, scope) for scope in (0, 2, 4, 9, None, True, 1.0, "1")],
     *[changed(VALID_CLAIMS, at, number) for at in (3, 4) for number in BAD_INTS],
     *[changed(VALID_CLAIMS, 5, limit) for limit in (0, -1, None, True)],
@@ -134,6 +181,9 @@ INVALID: list[Any] = [
         [CLAIM, "/a", 1, 1, b""], [CLAIM, "/a", 3, 1, b""], [CLAIM, "/a", None, 1, b""], VALID_FIRST, VALID_CLAIMS,
         [CLAIM_INFO, "/a"], [FENCED, [], [SET, "/a", b"", None, None, 0]], [RELEASE, 0, 0, 0],
     ) for branches in ([[inner], []], [[], [inner]])],
+    *[[SIGN, number, 0] for number in (0, *BAD_INTS)],
+    *[[SIGN, 1, ttl_ms] for ttl_ms in (TOKEN_TTL_MAX_MS + 1, *BAD_INTS)],
+    *[[ROTATE, key] for key in (1, b"1-a", True, [], "", "a/b", "..", "a\n", "x" * (KEY_NAME_MAX + 1))],
     *[[MULTI, [[target, "/a", 0, operand]], [], []] for target in (8, 9, 10) for operand in BAD_INTS],
     *[changed(row, 1, first) for row in (VALID[15], VALID[17]) for first in BAD_INTS],
     *[changed(row, 2, limit) for row in (VALID[15], VALID[17]) for limit in (0, -1, None, True)],

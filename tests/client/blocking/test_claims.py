@@ -1,9 +1,13 @@
 """Claims and fences of plain threads."""
 
+from threading import Event
+
 import pytest
 
 from coord.api.errors import Claimed, NotHeld, StaleToken
-from coord.client.blocking import DeadlineExceeded, connect
+from coord.client import Client as AsyncClient
+from coord.client.blocking import DeadlineExceeded, Grant, InvalidRequest, connect
+from coord.client.blocking.portal import Portal
 from tests.client.blocking.home import ctrl_c, home, threads, until
 
 
@@ -48,8 +52,40 @@ def test_ctrl_c_gives_a_claim_back() -> None:
 def test_what_came_of_a_claim_that_nobody_waits_for_is_given_back() -> None:
     with home() as at, connect(at.endpoints) as client:
         grant = client.claim("/locks/a")
-        client._withdraw_all([grant._grant])
+        client._loop.look(lambda: client._withdraw_all([grant._grant]))
         assert isinstance(grant.wait_over(), NotHeld)
+
+
+def test_a_grant_is_given_up_without_waiting() -> None:
+    with home() as at, connect(at.endpoints) as client:
+        grant = client.claim("/locks/a")
+        grant.release_nowait()
+        over = grant.wait_over()
+        assert isinstance(over, NotHeld)
+        assert grant.over is over
+        grant.release_nowait()
+        grant.release()
+    grant.release_nowait()
+    grant.release()  # also when the client is closed: it is over already
+
+
+def test_what_is_made_for_tasks_serves_threads_by_a_portal() -> None:
+    async def written(client: AsyncClient) -> int:
+        return (await client.create("/a", b"1", ephemeral=True)).revision
+
+    with home() as at, connect(at.endpoints, deadline=7) as client:
+        portal = Portal(client)
+        assert portal.seconds(None) == client.deadline == portal.client.deadline == 7
+        assert portal.run(lambda: written(portal.client), 5) == portal.look(lambda: portal.client.revision)
+        grant = Grant(portal, portal.run(lambda: portal.client.claim("/locks/a")))
+        assert grant.held
+        handed = Event()
+        portal.hand(handed.set)
+        assert handed.wait(10)
+        with pytest.raises(
+            InvalidRequest, match=r"of coord\.client\.blocking, not to coord\.client\.client\.Client"
+        ):
+            Portal(portal.client)  # type: ignore[arg-type]
 
 
 def test_a_fence_refuses_who_has_no_token() -> None:

@@ -13,6 +13,7 @@ from coord.api.events import (
     CREATED,
     DELETED,
     FENCED,
+    LANES_SET,
     QUEUED,
     RELEASED,
 )
@@ -26,11 +27,14 @@ from coord.api.ops import (
     Delete,
     Fence,
     FencedWrite,
+    Lane,
     Release,
     Set,
+    SetLanes,
     WatchScope,
 )
 from coord.api.results import (
+    ChildrenFacts,
     ClaimedChild,
     ClaimedFirst,
     ClaimFacts,
@@ -92,11 +96,12 @@ def value(token: int) -> bytes:
     return b"%d" % token
 
 
+NOTHING_ELSE: Any = ((), ("/j",), 1, 0, False, 0, (), ChildrenFacts(0, 0, 0, 0), 8)
 A, B, C = b"a", b"b", b"c"
 LISTED = (
-    ClaimRow(1, "/l", 1, "", Token(1, 5), 1, False, A, 0, 0),
-    ClaimRow(2, "/l", 2, "", None, 1, False, B, 0, 0),
-    ClaimRow(3, "/l", 3, "", None, 1, False, C, 0, 1),
+    ClaimRow(1, "/l", 1, "", Token(1, 5), 1, False, A, 0, 0, 0),
+    ClaimRow(2, "/l", 2, "", None, 1, False, B, 0, 0, 0),
+    ClaimRow(3, "/l", 3, "", None, 1, False, C, 0, 1, 0),
 )
 GOOD: list[Record] = [
     *opened(1), *opened(2), *opened(3),
@@ -111,20 +116,21 @@ GOOD: list[Record] = [
     # 1 holds, 2 and 3 wait.
     made(5, (CLAIMED, "/l", A, 0, 1, 1, 0), at_ns=30),
     told(1, 5, 31, (CLAIMED, "/l", A, 0, 1, 1, 0)),
-    did(Claim("/l", label=A), 5, Claiming(1, Token(1, 5), 0, 5), request=5, called=25, returned=32),
+    did(Claim("/l", label=A), 5, Claiming(1, Token(1, 5), 0, 0, 5), request=5, called=25, returned=32),
     ClaimHeld(1, 1, 1, "/l", 5, 32),
     made(6, (QUEUED, "/l", B, 0, 2, 2, 0), at_ns=40),
     told(2, 6, 41, (QUEUED, "/l", B, 0, 2, 2, 0)),
-    did(Claim("/l", True, label=B), 6, Claiming(2, None, 0, 6), session=2, request=1, called=35, returned=42),
+    did(Claim("/l", True, label=B), 6, Claiming(2, None, 0, 0, 6), session=2, request=1, called=35, returned=42),
     made(7, (QUEUED, "/l", C, 0, 3, 3, 0), at_ns=43),
     told(3, 7, 44, (QUEUED, "/l", C, 0, 3, 3, 0)),
-    did(Claim("/l", True, label=C), 7, Claiming(3, None, 1, 7), session=3, request=1, called=35, returned=45),
+    did(Claim("/l", True, label=C), 7, Claiming(3, None, 1, 0, 7), session=3, request=1, called=35, returned=45),
     # Who holds writes below the fence.
     made(8, (CHANGED, "/j", b"5", 1, 1, 6, 0), at_ns=50),
     did(FencedWrite(((1, 5),), Set("/j", b"5")), 8, Written(1, 8), request=6, called=46, returned=51),
     did(Set("/j", b"x"), 8, session=2, request=2, called=46, returned=52, error="stale_token"),
     did(Claims("/l", WatchScope.ZNODE), 8, ClaimPage(LISTED, False, 1, 8), session=3, called=46, returned=53),
-    did(ClaimInfo("/l"), 8, ClaimFacts(1, 0, 0, 1, 2, (), ("/j",), 1, 8), session=3, called=46, returned=54),
+    did(ClaimInfo("/l"), 8, ClaimFacts(1, 0, 0, 1, 2, *NOTHING_ELSE),
+        session=3, called=46, returned=54),
     did(Claim("/l", label=b"d"), 8, session=3, request=2, called=46, returned=55, error="claimed"),
     # 1 gives it back, 2 has it; then hands it over to 3.
     ClaimOver(1, 1, 1, "request", 60),
@@ -145,7 +151,7 @@ GOOD: list[Record] = [
     did(FencedWrite(((1, 10),), Create("/j/1")), 11, Created("/j/1", 11), request=8, called=91, returned=92),
     made(12, (CLAIMED, "/j/1", b"e", 0, 1, 4, 0), at_ns=93),
     told(1, 12, 94, (CLAIMED, "/j/1", b"e", 0, 1, 4, 0)),
-    did(ClaimFirst("/j", label=b"e"), 12, ClaimedFirst(0, (ClaimedChild(4, "1", None),), Token(1, 12), 12),
+    did(ClaimFirst("/j", label=b"e"), 12, ClaimedFirst(0, (ClaimedChild(4, "1", None, 0),), Token(1, 12), 12),
         request=9, called=92, returned=95),
     ClaimHeld(1, 1, 4, "/j/1", 12, 95),
     made(13, (QUEUED, "/j", b"f", 0, 2, 5, 0), at_ns=96),
@@ -153,8 +159,8 @@ GOOD: list[Record] = [
     did(ClaimFirst("/j", wait=True, label=b"f"), 13, ClaimedFirst(5, (), Token(1, 13), 13),
         session=2, request=4, called=92, returned=98),
     # The session of 1 expires, and who waits for any child has it.
-    made(14, (RELEASED, "/j/1", None, 12, 1, 4, 2), (CLAIMED, "/j/1", b"f", 0, 2, 5, 0), at_ns=HOUR + 50),
-    told(2, 14, HOUR + 51, (CLAIMED, "/j/1", b"f", 0, 2, 5, 0)),
+    made(14, (RELEASED, "/j/1", None, 12, 1, 4, 2), (CLAIMED, "/j/1", b"f", 1, 2, 5, 0), at_ns=HOUR + 50),
+    told(2, 14, HOUR + 51, (CLAIMED, "/j/1", b"f", 1, 2, 5, 0)),
     ClaimHeld(2, 2, 5, "/j/1", 14, HOUR + 51),
     SessionOver(1, 1, "member", HOUR + 52),
     # And goes with its znode.
@@ -232,6 +238,16 @@ def later(kind: type[Any], claim: int, at_ns: int) -> Callable[[list[Record]], l
     return plant
 
 
+def lanes(revision: int, path: str, request: int) -> list[Record]:
+    """Session 3 gives ``path`` a lane for one."""
+    op = SetLanes(path, (Lane("x", width=1),))
+    at = HOUR + 70 + revision
+    return [
+        made(revision, (LANES_SET, path, None, 1, 3, request, 0), at_ns=at),
+        did(op, revision, session=3, request=request, called=at - 1, returned=at + 1),
+    ]
+
+
 RELEASE_1 = (RELEASED, "/l", None, 5, 1, 1, 0)
 GRANT_2 = (CLAIMED, "/l", B, 0, 2, 2, 0)
 EXPIRY = (RELEASED, "/j/1", None, 12, 1, 4, 2)
@@ -264,16 +280,23 @@ EXPIRY = (RELEASED, "/j/1", None, 12, 1, 4, 2)
         # Granted what it did not wait for.
         (ANSWERS, change(10, (RELEASED, "/l", None, 9, 2, 2, 7), (CLAIMED, "/q", C, 0, 3, 3, 7))),
         # The answer is not the log's.
-        (ANSWERS, answer((1, 5), result=Claiming(1, Token(1, 4), 0, 5))),
-        (ANSWERS, answer((2, 1), result=Claiming(2, Token(1, 6), 0, 6))),
-        (ANSWERS, answer((3, 1), result=Claiming(3, None, 0, 7))),
+        (ANSWERS, answer((1, 5), result=Claiming(1, Token(1, 4), 0, 0, 5))),
+        (ANSWERS, answer((2, 1), result=Claiming(2, Token(1, 6), 0, 0, 6))),
+        (ANSWERS, answer((3, 1), result=Claiming(3, None, 0, 0, 7))),
         (ANSWERS, answer((1, 7), result=Released(9, 9))),
-        (ANSWERS, answer((1, 9), result=ClaimedFirst(0, (ClaimedChild(7, "1", None),), Token(1, 12), 12))),
+        (ANSWERS, answer((1, 9), result=ClaimedFirst(0, (ClaimedChild(7, "1", None, 0),), Token(1, 12), 12))),
         (ANSWERS, answer((3, 3), op=Release(2), session=2)),
         (ANSWERS, answer((1, 7), session=3, request=9)),
-        (ANSWERS, read(ClaimInfo, ClaimFacts(1, 0, 0, 2, 2, (), ("/j",), 1, 8))),
+        (ANSWERS, read(ClaimInfo, ClaimFacts(1, 0, 0, 2, 2, *NOTHING_ELSE))),
         (ANSWERS, read(Claims, ClaimPage((), False, 1, 8))),
         (ANSWERS, also(did(Claim("/j/2", label=b"d"), 15, session=3, request=9, called=HOUR + 70, error="claimed"))),
+        # It was lost, and who gets it next is not told; or told although it was not.
+        (ANSWERS, change(14, EXPIRY, (CLAIMED, "/j/1", b"f", 0, 2, 5, 0))),
+        (ANSWERS, change(9, RELEASE_1, (CLAIMED, "/l", B, 1, 2, 2, 0))),
+        (ANSWERS, read(ClaimInfo, ClaimFacts(1, 0, 0, 1, 2, (), ("/j",), 1, 1, *NOTHING_ELSE[4:]))),
+        # Two in a lane for one.
+        (CAPACITY, also(*lanes(16, "/l", 5), made(17, (CREATED, "/k", b"", 0, 3, 6, 0)), *lanes(18, "/k", 7),
+                        made(19, (CLAIMED, "/k", b"k", 0, 2, 9, 0)))),
         # Nobody waits for its answer, and it stays.
         (GIVEN_BACK, answer((3, 1), outcome="unknown", error="deadline_exceeded", revision=None, returned_ns=None)),
         # Two believe: the one too long; the other too early.
@@ -294,7 +317,7 @@ EXPIRY = (RELEASED, "/j/1", None, 12, 1, 4, 2)
         # A grant is heard late, twice, by another; or not at all.
         ("watches", without(told(1, 5, 31, (CLAIMED, "/l", A, 0, 1, 1, 0)))),
         ("watches", also(told(3, 10, HOUR + 80, (CLAIMED, "/l", C, 0, 3, 3, 7)))),
-        ("watches", also(told(3, 14, HOUR + 80, (CLAIMED, "/j/1", b"f", 0, 2, 5, 0)))),
+        ("watches", also(told(3, 14, HOUR + 80, (CLAIMED, "/j/1", b"f", 1, 2, 5, 0)))),
     ],
 )  # fmt: skip
 def test_one_planted_fault_is_found(promise: str, plant: Callable[[list[Record]], list[Record]]) -> None:

@@ -40,7 +40,7 @@ def test_each_fits_the_tree_and_its_finder_exists(mutant: Mutant) -> None:
     else:
         assert (ROOT / finder.target.partition("::")[0]).is_file()
     changed = [line for line in mutant.path.read_text().splitlines() if line.startswith("+++ ")]
-    assert all(line.startswith(("+++ b/coord/", "+++ b/client/")) for line in changed), (
+    assert all(line.startswith(("+++ b/coord/", "+++ b/client/", "+++ b/recipes/")) for line in changed), (
         "bugs are the product's"
     )
 

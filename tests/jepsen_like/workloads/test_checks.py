@@ -9,15 +9,19 @@ import pytest
 
 from coord.api.ops import Create, Delete, Multi, Set
 from coord.api.results import Child, Created, MultiResult, Page, Znode
+from coord.jepsen_like.checkers.tasks import check_tasks
 from coord.jepsen_like.checkers.violation import Violation
-from coord.jepsen_like.history import Note, Operation, WatchTold
+from coord.jepsen_like.history import Committed, Note, Operation, WatchTold
 from coord.jepsen_like.workloads import WORKLOADS
 from coord.jepsen_like.workloads.append import check_append
 from coord.jepsen_like.workloads.conversation import check_conversation
 from coord.jepsen_like.workloads.counter import check_counter
+from coord.jepsen_like.workloads.elections import check_observed
 from coord.jepsen_like.workloads.exactly_once import check_exactly_once
 from coord.jepsen_like.workloads.fences import check_tokens_grow
 from coord.jepsen_like.workloads.sets import check_sets
+from coord.jepsen_like.workloads.shards import check_shares
+from coord.jepsen_like.workloads.ticks import check_ticks
 from coord.jepsen_like.workloads.unique import check_unique
 from coord.jepsen_like.workloads.watching import check_copies
 from coord.jepsen_like.workloads.workload import Check
@@ -238,6 +242,57 @@ def an_old_holder_writes_late(records: History) -> History:
     return [*records, replace(late, result=replace(late.result, value=b"0 late"))]
 
 
+# --- what recipes ask for ---
+
+
+def said(records: History, what: str, **facts: Any) -> int:
+    """The last note that says so, with these facts."""
+    found = [
+        at
+        for at, each in enumerate(records)
+        if isinstance(each, Note) and each.what == what and facts.items() <= each.facts.items()
+    ]
+    return found[-1]
+
+
+def a_former_leader_is_told_after_a_later(records: History) -> History:
+    note = records[said(records, "leader")]
+    later = replace(note, facts={"revision": 1 << 40, "token": 1 << 40})
+    return [*records, later, replace(note, facts={"revision": (1 << 40) + 1, "token": 1})]
+
+
+def an_observer_tells_nobody_where_one_leads(records: History) -> History:
+    at = next(at for at, each in enumerate(records) if isinstance(each, Note) and each.facts.get("token"))
+    leads = records[at].facts["token"]
+    return changed(records, at, facts={"revision": leads, "token": 0})
+
+
+def a_partition_falls_to_two(records: History) -> History:
+    """Another member has listed the same, and reckons the same partition its own."""
+    shares = [each for each in records if isinstance(each, Note) and each.facts.get("numbers")]
+    share = next(each for each in shares if len(each.facts["names"]) > 1)
+    other = next(name for name in share.facts["names"] if name != share.facts["name"])
+    return [*records, share, replace(share, facts={**share.facts, "name": other})]
+
+
+def a_partition_falls_to_none(records: History) -> History:
+    at = next(
+        at for at, each in enumerate(records) if isinstance(each, Note) and len(each.facts["names"]) == 1
+    )
+    facts = records[at].facts
+    lone = {**facts, "name": "lone", "names": ["lone"], "numbers": facts["numbers"][:-1]}
+    return [*records, replace(records[at], facts=lone)]
+
+
+def a_tick_is_begun_twice(records: History) -> History:
+    return [*records, records[said(records, "tick")]]
+
+
+def a_former_leader_begins_a_later_tick(records: History) -> History:
+    note = records[said(records, "tick")]
+    return [*records, replace(note, facts={"number": note.facts["number"] + 100, "token": 1})]
+
+
 # --- the talk ---
 
 
@@ -247,6 +302,27 @@ def a_client_is_told_that_it_broke_the_protocol(records: History) -> History:
 
 def a_client_does_not_understand(records: History) -> History:
     return [*records, Note(1, "client_distrusts", {"message": "no frame"}, 0)]
+
+
+def a_task_is_gone_without_its_end(records: History) -> History:
+    return [
+        replace(each, changes=tuple([change for change in each.changes if "/done/" not in change[1]]))
+        if type(each) is Committed
+        else each
+        for each in records
+    ]
+
+
+def a_task_ends_twice(records: History) -> History:
+    ended = [
+        change
+        for each in records
+        if type(each) is Committed
+        for change in each.changes
+        if "/default/done/" in change[1]
+    ]
+    last = max(each.revision for each in records if type(each) is Committed)
+    return [*records, Committed(last + 1, 1 << 40, (ended[0],), 0)]
 
 
 PLANTS: list[tuple[str, Check, Plant]] = [
@@ -271,6 +347,14 @@ PLANTS: list[tuple[str, Check, Plant]] = [
     ("watching", check_copies, an_event_is_not_told),
     ("watching", check_copies, an_event_tells_another_value),
     ("fences", check_tokens_grow, an_old_holder_writes_late),
+    ("elections", check_observed, a_former_leader_is_told_after_a_later),
+    ("elections", check_observed, an_observer_tells_nobody_where_one_leads),
+    ("shards", check_shares, a_partition_falls_to_two),
+    ("shards", check_shares, a_partition_falls_to_none),
+    ("ticks", check_ticks, a_tick_is_begun_twice),
+    ("ticks", check_ticks, a_former_leader_begins_a_later_tick),
+    ("tasks", check_tasks, a_task_is_gone_without_its_end),
+    ("tasks", check_tasks, a_task_ends_twice),
     ("counter", check_conversation, a_client_is_told_that_it_broke_the_protocol),
     ("counter", check_conversation, a_client_does_not_understand),
 ]

@@ -7,7 +7,7 @@ import pytest
 
 from coord.api.ops import Create, Get, Kind, List, Set
 from coord.api.results import Created, Written, Znode
-from coord.client.settings import CoreSettings
+from coord.client.core.settings import CoreSettings
 from coord.jepsen_like.history import (
     Note,
     Operation,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from coord.api.ops import Claim, ClaimFirst, Create, Multi, Release
-from coord.client.settings import CoreSettings
+from coord.client.core.settings import CoreSettings
 from coord.jepsen_like.checkers import judge
 from coord.jepsen_like.history import ClaimHeld, ClaimOver, Operation, WatchOpened, WatchTold
 from coord.jepsen_like.workloads.settings import DriverSettings

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
-from coord.client.settings import CoreSettings
+from coord.client.core.settings import CoreSettings
 from coord.jepsen_like.history import Committed, Operation, Record, dump, load
 from coord.jepsen_like.workloads.driver import ClientDriver
 from coord.jepsen_like.workloads.settings import DriverSettings
