@@ -53,6 +53,12 @@ def test_the_example_of_a_lock(tmp_path: Path) -> None:
     assert "'/app/report' is fenced" in run(EXAMPLES[2], tmp_path)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_example_of_a_task(tmp_path: Path, backend: str) -> None:
+    code = EXAMPLES[3].replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
+    assert run(code, tmp_path) == "sent to a@b\n"
+
+
 def test_the_commands(tmp_path: Path) -> None:
     lines = re.findall(r"^    \.venv/bin/coord (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
     assert len(lines) >= 7

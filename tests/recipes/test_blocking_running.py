@@ -172,6 +172,15 @@ def test_what_a_work_raises_is_raised_when_the_others_have_ended(pair: tuple[Cli
     assert running == []
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Test runners that spread the tests over processes have these ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_tells_the_works_and_waits_for_them(pair: tuple[Client, Client]) -> None:
     ended: list[int] = []
 
