@@ -83,14 +83,14 @@ def multis(cluster: Cluster, client: Client) -> None:
 @pytest.mark.parametrize(
     ("what", "act", "requests", "at_leader", "calls"),
     [
-        ("64 sets in one frame at the leader", sets(BATCH), BATCH, True, 90.2),
-        ("64 sets in one frame at a follower", sets(BATCH), BATCH, False, 91.4),
+        ("64 sets in one frame at the leader", sets(BATCH), BATCH, True, 94),
+        ("64 sets in one frame at a follower", sets(BATCH), BATCH, False, 95),
         ("one set at the leader", sets(1), 1, True, 1044),
         ("one set at a follower", sets(1), 1, False, 1121),
         ("64 linearizable gets at the leader", gets(BATCH), BATCH, True, 80),
         ("one linearizable get at a follower", gets(1), 1, False, 588),
         ("a claim and its release", claims, 2, True, 1071),
-        ("64 multis of a set and a get", multis, BATCH, True, 249),
+        ("64 multis of a set and a get", multis, BATCH, True, 277),
     ],
 )
 def test_what_a_request_costs(what: str, act: Act, requests: int, at_leader: bool, calls: float) -> None:

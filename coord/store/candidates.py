@@ -108,7 +108,8 @@ class Candidates:
     @property
     def due(self) -> bool:
         """Whether somebody who waited for a lane may be granted."""
-        return bool(self._claims.lanes.opened) or self.queue.first is not None
+        # Asked at each revision, and mostly nobody waits so.
+        return bool(self._claims.lanes.opened) or (self.queue.size > 0 and self.queue.first is not None)
 
     def take_opened(self) -> dict[str, None]:
         """Parents of which a child may be free now that was not."""

@@ -9,7 +9,7 @@ from typing import Any
 from coord.api.errors import Conflict, Exists, LimitExceeded, NotAllowed, NotEmpty, NotFound
 from coord.api.events import CHANGED, CREATED, DELETED, Reason
 from coord.api.ops import CREATE, CreateFlag, DeleteFlag, Row, SetFlag
-from coord.api.paths import ROOT, is_reserved, parent, shown
+from coord.api.paths import RESERVED, ROOT, is_reserved, parent, shown
 from coord.store.draft import Draft
 from coord.store.fences import check_fences, check_fences_below
 from coord.store.granting import end_with_znode, free
@@ -82,7 +82,7 @@ def set_value(draft: Draft, op: Row) -> Any:
             create(draft, [CREATE, path, value, 0, CreateFlag.PARENTS if flags & SetFlag.PARENTS else 0, 0])
             return 0
         raise NotFound(missing(tree, path), {"path": path})
-    if is_reserved(path):
+    if path.startswith(RESERVED) and is_reserved(path):
         raise _reserved(path)
     if version is not None or revision is not None:
         check_conditions(path, before, version, revision)
@@ -136,7 +136,7 @@ def delete(draft: Draft, op: Row) -> Any:
     if flags & DeleteFlag.MISSING_OK and path not in tree.znodes:
         return 0
     znode = find(tree, path)
-    if is_reserved(path):
+    if path.startswith(RESERVED) and is_reserved(path):
         raise _reserved(path)
     if version is not None or revision is not None:
         check_conditions(path, znode, version, revision)
@@ -284,7 +284,7 @@ def _check_value(draft: Draft, value: bytes) -> None:
 
 def _check_room(draft: Draft, path: str, value: bytes, count: int) -> None:
     tree, limits = draft.tree, draft.limits
-    if is_reserved(path):
+    if path.startswith(RESERVED) and is_reserved(path):
         raise _reserved(path)
     if len(tree.znodes) + count > limits.znodes:
         raise limit_exceeded("znodes", limits.znodes, "znodes in the tree")
