@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from coord.cli.printing import wall_time
 from coord.recipes.members import Member
 from coord.recipes.queue.errors import BadRecord
-from coord.recipes.queue.inspecting import QueueFacts, ScheduleFacts, TaskFacts
+from coord.recipes.queue.facts import QueueFacts, ScheduleFacts, TaskFacts
 from coord.recipes.queue.layout import NO_NEEDS, needs_of, priority_of
 from coord.recipes.queue.record import Attempt, Failure
 from coord.recipes.queue.task import Status

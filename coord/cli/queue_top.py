@@ -12,7 +12,8 @@ from rich.text import Text
 
 from coord.cli.queue_printing import age, worker_rows
 from coord.recipes.members import Member
-from coord.recipes.queue.inspecting import Inspector, QueueFacts
+from coord.recipes.queue.facts import QueueFacts
+from coord.recipes.queue.inspecting import Inspector
 
 WIDTH: Final = 40
 """Looks that are remembered, and shown."""

@@ -121,10 +121,10 @@ def _show(report: "Report") -> None:
 
 
 def _list() -> None:
+    from coord.jepsen_like.live.find import LIVE_WORKLOADS
     from coord.jepsen_like.live.nemeses import FAMILIES, NEMESES
-    from coord.jepsen_like.workloads import WORKLOADS
 
-    typer.echo("workloads: " + ", ".join(WORKLOADS))
+    typer.echo("workloads: " + ", ".join(LIVE_WORKLOADS))
     typer.echo("nemeses:")
     for family in FAMILIES:
         typer.echo(f"  {family}")

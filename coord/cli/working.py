@@ -20,9 +20,9 @@ from coord.cli.running import CONNECT_DEADLINE_S
 from coord.cli.supervising import say_ready
 from coord.client import Connecting, connect
 from coord.recipes.queue.app import App
-from coord.recipes.queue.worker import WorkerStuck
-from coord.recipes.queue.worker_loading import BrokenModule, load
-from coord.recipes.queue.worker_serving import Serving
+from coord.recipes.queue.worker import WorkerStuck, loading
+from coord.recipes.queue.worker.loading import BrokenModule, load
+from coord.recipes.queue.worker.serving import Serving
 
 log = logging.getLogger("coord.worker")
 
@@ -110,14 +110,14 @@ def _mind_the_supervisor(line: socket.socket) -> None:
 
 
 def _users(frames: Any) -> Any:
-    """A traceback from where the user's own code begins."""
+    """A traceback from where the user's own code begins: of none, where it could not even be compiled."""
     found = frames
     while found is not None and (
         "importlib" in found.tb_frame.f_code.co_filename
-        or "worker_loading" in found.tb_frame.f_code.co_filename
+        or found.tb_frame.f_code.co_filename == loading.__file__
     ):
         found = found.tb_next
-    return found or frames
+    return found
 
 
 def leave(code: int) -> None:

@@ -90,8 +90,14 @@ class Candidates:
         found = self._parents.get(parent)
         if found is None:
             found = self._parents[parent] = Children(Pool(self._claims.lanes, parent))
+            free: list[str] = []
             for name in self._tree.children(parent):
-                found.put(name, self._state(join(parent, name)))
+                state = self._state(join(parent, name))
+                if state == NO_LANES:
+                    free.append(name)
+                else:
+                    found.put(name, state)
+            found.free.fill(free)  # most: finding each one's place would take longer than all the rest
         return found
 
     def touch(self, path: str) -> None:

@@ -142,8 +142,10 @@ def claim_settings(draft: Draft, op: Row) -> Any:
     before = claims.settings.get(path, DEFAULT)
     claims.configure(path, (capacity, lock_delay_ms))
     until_ms = claims.delays.get(path)
-    if until_ms is not None and until_ms > draft.time_ms + lock_delay_ms:
-        # A delay that runs is never longer than a new one would be: whoever sets it to 0 wants to go on.
+    if until_ms is not None and (not lock_delay_ms or until_ms > draft.time_ms + lock_delay_ms):
+        # A delay that runs is never longer than a new one would be: whoever sets it to 0 wants to go on. Also if its
+        # time is over, and was not looked at yet: in a snapshot a delay stands beside its settings, and one without
+        # any would be on the replicas that lived through it only.
         claims.delay(path, draft.time_ms + lock_delay_ms if lock_delay_ms else None)
     draft.changes.append((CONFIGURED, path, None, capacity, draft.session, draft.request, _REQUEST))
     free(draft, path)

@@ -101,13 +101,13 @@ def next_in_line(draft: "Draft", path: str) -> Claim | None:
         return None
     own = claims.waiting.get(path)
     number = own[0] if own else 0
-    if path in claims.lanes.of:
-        if claims.lanes.full(path) is not None:
-            return None
-        # Units beyond a capacity that was lowered block the znode for all; without lanes whoever came before them has
-        # been granted it long ago.
-        if own and not _fits(claims, path, number):
-            return None
+    if path in claims.lanes.of and claims.lanes.full(path) is not None:
+        return None
+    # Units beyond a capacity that was lowered block the znode for all, also for those who came before them and wait for
+    # any child. 1. A waits for any, B for this one, with 3 units; the capacity is lowered to 1. 2. The parent is held
+    # back; this one is released. 3. The holding back is over: it would be A's turn here, and nobody looks.
+    if own and not _fits(claims, path, number):
+        return None
     if claims.first and path not in claims.held and path not in (ROOT, RESERVED) and claims.waits_above(path):
         above = claims.first.get(parent(path))
         if above and (not number or above[0] < number):

@@ -215,6 +215,11 @@ class Pool:
             return first if heads is None else heads
         return min(first, heads)
 
+    def fill(self, keys: list[str]) -> None:
+        """The first keys without lanes, all at once, in order."""
+        self.keys = SortedNames(keys)
+        self.size += len(keys)
+
     def add(self, key: str, lanes: tuple[Lane, ...]) -> None:
         pool = self
         pool.size += 1

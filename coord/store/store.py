@@ -313,12 +313,15 @@ class Store:
             self._commit(draft)
 
     def _go_on_with_rates(self) -> None:
-        """Before the commands: who waits for a rate that has room again is granted it before those who come now."""
-        lanes = self.claims.lanes
-        lanes.now_ms = self.time_ms
-        if lanes.next_due_ms is not None and lanes.next_due_ms <= self.time_ms:
-            lanes.advance(self.time_ms)
-            self._grant_on()
+        """Before the commands: who waits for a rate that has room again is granted it before those who come now.
+
+        Granting goes on whether a rate is looked at or not: each replica has looks of its own. 1. One member was asked
+        for claim_info of a parent, and looks at a rate when its children have room; others when it is paid off. 2. At
+        the first of these times some are left over from the last entry. 3. The one grants on now, in a revision of its
+        own; the others would do so in the revision of the first command.
+        """
+        self.claims.lanes.advance(self.time_ms)
+        self._grant_on()
 
     def _grant_on(self) -> None:
         """Grant what can be, of no session's doing: one revision, if there is anything."""

@@ -123,7 +123,7 @@ class _Checker:
         if session in self._ended:
             what = f"claim {number} was granted to session {session}, which ended at {self._ended[session]}"
             yield Violation(ENDS, what, (place,))
-        if entry is not None and (_above(path) if entry.waits_for_any else path) != entry.path:
+        if entry is not None and entry.path not in _waited_for(entry, path):
             what = f"claim {number} waited for {entry.path}, and was granted {path} at revision {revision}"
             yield Violation(ANSWERS, what, (place,))
         lost = ledger.lost.get(path, 0)
@@ -361,3 +361,10 @@ def _numbers(entries: Sequence[Entry]) -> list[int]:
 
 def _above(path: str) -> str:
     return path.rpartition("/")[0] or "/"
+
+
+def _waited_for(entry: Entry, path: str) -> tuple[str, ...]:
+    """Where who is granted ``path`` may have waited: there, or above for any; both, if nobody knows for what."""
+    if not entry.units:
+        return (path, _above(path))
+    return (_above(path) if entry.waits_for_any else path,)

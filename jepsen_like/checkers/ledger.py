@@ -125,6 +125,8 @@ class Ledger:
         """Who is to be granted next at ``path``, as soon as it fits."""
         own = self.queue(path)
         found = own[0] if own else None
+        if found is not None and not self.fits(path, found.units, found.shared):
+            return found  # it blocks the path for all, also with units beyond a capacity that was lowered
         if path != ROOT and not self.held(path) and path in self.children.get(parent(path), ()):
             any_child = self.queue_for_any(parent(path))
             if any_child and (found is None or any_child[0].number < found.number):

@@ -7,6 +7,7 @@
 - Those that come after a task are told of its end in that very revision, and the one that waited for it alone is let
   go: nothing waits for what is over.
 - Of the tasks of one unique key one is there at a time, but for those that gave it up when they began.
+- Of those with one concurrency key never more are held than it is wide.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ _READY: Final = "/ready/"
 class _Task:
     created: int
     record: TaskRecord
-    holders: dict[int, int] = field(default_factory=dict)
-    """Claims that are held: the revisions of their grants, which are their tokens."""
+    holders: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Claims that are held: the revisions of their grants, which are their tokens, and whose they are."""
     waits: bool = False
     """Held back until it is said otherwise."""
     inputs: int = 0
@@ -106,16 +107,21 @@ class _Check:
             if each.id in self._tasks and f"{each.id}/{each.n:05}" not in inputs:
                 what = f"the task {id} ended in revision {revision}, and {each.id}, which comes after it, was not told"
                 self._say(what, self._tasks[each.id].created, revision)
-        tokens = sorted(task.holders.values())
+        tokens = sorted(token for token, _ in task.holders.values())
         presented = _presented(self._asked.get(by), id)
-        if presented != tokens and by in self._asked:
+        if by in self._asked and presented != tokens:
             what = f"the task {id}, held with the tokens {tokens}, was ended in revision {revision} with {presented}"
+            self._say(what, task.created, revision)
+        # Of who is not in the history it is not known what they presented; but they have one session for all they do.
+        sessions = [session for _, session in task.holders.values()]
+        if by not in self._asked and sessions and by[0] not in sessions:
+            what = f"the task {id}, held by {sessions}, was ended in revision {revision} by session {by[0]}"
             self._say(what, task.created, revision)
         if self._keys.get(task.record.unique) == id:
             del self._keys[task.record.unique]
 
     def _change(self, revision: int, change: Change) -> None:
-        kind, path, value, version, _, number, _ = change
+        kind, path, value, version, session, number, _ = change
         id = _task_of(path)
         if id is None:
             if kind == CREATED and "/inputs/" in path:
@@ -134,10 +140,22 @@ class _Check:
         elif kind == RELEASED:
             task.holders.pop(number, None)
         elif kind == CLAIMED:
-            task.holders[number] = revision
+            self._is_within_limits(revision, id, task)
+            task.holders[number] = (revision, session)
             task.begun = True
             if task.inputs < task.record.after and not task.failed:
                 what = f"the task {id} began in revision {revision}, after {task.inputs} of {task.record.after} others"
+                self._say(what, task.created, revision)
+
+    def _is_within_limits(self, revision: int, id: str, task: _Task) -> None:
+        for name, width, *_ in task.record.lanes:
+            others = [
+                each
+                for each, other in self._tasks.items()
+                if other.holders and name in [lane[0] for lane in other.record.lanes]
+            ]
+            if 0 < width <= len(others):
+                what = f"the task {id} began in revision {revision} beside {others}, though {name!r} is {width} wide"
                 self._say(what, task.created, revision)
 
     def _create(self, revision: int, id: str, value: bytes) -> None:
@@ -158,13 +176,17 @@ class _Check:
 
 
 def _presented(op: object, id: str) -> list[int]:
-    """The token that a request wants this task to be held with; of cancellations there is none."""
-    compare = op.compare if isinstance(op, Multi) else ()
-    return [
+    """The token that a request wants this task to be held with; of cancellations there is none. Workers end many tasks
+    by one request: each end is a multi in it.
+    """
+    if not isinstance(op, Multi):
+        return []
+    own = [
         int(each.operand)
-        for each in compare
+        for each in op.compare
         if each.target is Target.CLAIM_TOKEN and _name(each.path) == id and isinstance(each.operand, int)
     ]
+    return own + [token for each in op.then for token in _presented(each, id)]
 
 
 def _task_of(path: str) -> str | None:

@@ -7,10 +7,10 @@ import typer
 
 from coord.cli.exits import FAILED, OK, UNAVAILABLE
 from coord.jepsen_like.live.cluster import NotUp
+from coord.jepsen_like.live.find import LIVE_WORKLOADS
 from coord.jepsen_like.live.matrix import matrix
 from coord.jepsen_like.live.nemeses import FAMILIES
 from coord.jepsen_like.live.settings import Settings
-from coord.jepsen_like.workloads import WORKLOADS
 
 
 def live(
@@ -27,7 +27,7 @@ def live(
     ),
 ) -> None:
     """Torture real clusters: every workload under every nemesis. Ends with 1 if a promise was broken."""
-    chosen = list(WORKLOADS) if workloads == "all" else workloads.split(",")
+    chosen = list(LIVE_WORKLOADS) if workloads == "all" else workloads.split(",")
     faults = list(FAMILIES) if nemeses == "all" else nemeses.split(",")
     base = Settings(members=members, seconds=seconds, rate=rate, clients=clients, seed=seed, out=out)
     try:

@@ -133,7 +133,8 @@ class RecordedCrew:
         self._endpoints = ",".join(endpoints.values())
         self._record = record
         self._connections = itertools.count(1)
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {"endpoints": self._endpoints, "out": str(settings.out)}
+        """Whoever starts programs of its own tells them where the cluster is, and keeps what they say."""
         self._scope = trio.CancelScope()
 
     async def setup(self) -> None:
@@ -184,6 +185,10 @@ def _script(steps: Iterable[Step]) -> Script:
     yield from steps
 
 
+def is_of_coroutines(workload: Workload | AsyncWorkload) -> bool:
+    return inspect.iscoroutinefunction(workload.process)
+
+
 def crew_of(
     workload: Workload | AsyncWorkload,
     settings: Settings,
@@ -192,6 +197,6 @@ def crew_of(
     wrap: Wrap = lambda script: script,
 ) -> Crew:
     """The clients that ``workload`` asks for. ``wrap`` is put around the scripts of generators."""
-    if inspect.iscoroutinefunction(workload.process):
+    if is_of_coroutines(workload):
         return RecordedCrew(cast(AsyncWorkload, workload), settings, endpoints, write)
     return DrivenCrew(cast(Workload, workload), settings, endpoints, write, wrap)

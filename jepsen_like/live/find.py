@@ -1,13 +1,20 @@
-"""Workloads by name: ours, or yours as ``MODULE:NAME``."""
+"""Workloads by name: those that the simulator has, too, those for real clusters alone, or yours as ``MODULE:NAME``."""
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, Final
 
+from coord.jepsen_like.live.queue import LiveQueue
 from coord.jepsen_like.live.recorded import AsyncWorkload
 from coord.jepsen_like.workloads import WORKLOADS
 from coord.jepsen_like.workloads.workload import Workload
+
+LIVE_WORKLOADS: Final[Mapping[str, Callable[[Random], Workload | AsyncWorkload]]] = {
+    **WORKLOADS,
+    "queue": LiveQueue,
+}
 
 
 def find_workload(name: str, seed: int) -> Workload | AsyncWorkload:
@@ -19,11 +26,11 @@ def find_workload(name: str, seed: int) -> Workload | AsyncWorkload:
     dice = Random(f"workload {seed}")
     module, colon, attribute = name.partition(":")
     if not colon:
-        if name not in WORKLOADS:
+        if name not in LIVE_WORKLOADS:
             raise ValueError(
-                f"there is no workload {name!r}; there are {', '.join(WORKLOADS)}, or MODULE:NAME"
+                f"there is no workload {name!r}; there are {', '.join(LIVE_WORKLOADS)}, or MODULE:NAME"
             )
-        return WORKLOADS[name](dice)
+        return LIVE_WORKLOADS[name](dice)
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

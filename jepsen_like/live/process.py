@@ -1,4 +1,4 @@
-"""One member as a process of its own: started, killed, paused and resumed, and never left behind."""
+"""A member, or a client, as a process of its own: started, killed, paused and resumed, and never left behind."""
 
 import ctypes
 import os
@@ -16,22 +16,23 @@ _PR_SET_PDEATHSIG: Final = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-class MemberProcess:
-    """``coord serve``, again and again in the same folder; what it says on stderr is kept in one file."""
+class ChildProcess:
+    """A Python program, again and again; what it says is kept in one file."""
 
     def __init__(
-        self, member: int, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+        self, name: str, program: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        self.member = member
+        """``name``: for people. ``program``: a module and its arguments."""
+        self.name = name
         self.log = log
-        self.environment = dict(environment)
+        self.environment = dict(environment or {})
         """What is added to this process's own; a nemesis may add to it before the first start."""
         self.starts_count = 0
         self.killed: dict[int, None] = {}
         """The starts, by number, that ended because :meth:`kill` ended them."""
         self.paused = False
         self._started = trio.Event()
-        self._command = [sys.executable, "-m", "coord", "serve", *arguments]
+        self._command = [sys.executable, "-m", *program]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,7 +78,7 @@ class MemberProcess:
         """Wait until it has ended; its exit code (negative: the signal that ended it)."""
         process = self._process
         if process is None:
-            raise RuntimeError(f"member {self.member} was never started")
+            raise RuntimeError(f"{self.name} was never started")
         return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
     async def kill(self) -> None:
@@ -112,6 +113,16 @@ class MemberProcess:
         """Only ever to this child: Popen knows whether its number is still its own."""
         if self._process is not None:
             self._process.send_signal(number)
+
+
+class MemberProcess(ChildProcess):
+    """``coord serve``, again and again in the same folder."""
+
+    def __init__(
+        self, member: int, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> None:
+        super().__init__(f"member {member}", ("coord", "serve", *arguments), log, environment)
+        self.member = member
 
 
 def _die_with_parent() -> None:

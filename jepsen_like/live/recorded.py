@@ -26,7 +26,7 @@ them, too.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Final, Protocol
@@ -43,6 +43,7 @@ from coord.client.core.endpoints import Endpoint, Route, parse_endpoints
 from coord.client.core.request import OTHER, WRITE, Request
 from coord.client.core.settings import CoreSettings
 from coord.client.link import Link
+from coord.client.waiting import Waiter
 from coord.jepsen_like.history import Record
 from coord.jepsen_like.live.operations import op_from_row
 from coord.jepsen_like.workloads.clock import Clock
@@ -73,6 +74,20 @@ class AsyncWorkload(Protocol):
         """Once, after the faults: the last reads."""
 
 
+class TimedWaiter:
+    """Knows since when: a request that is asked together with others is waited for later, maybe when it is done."""
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+        self.since_ns = time.monotonic_ns()
+
+    def set(self) -> None:
+        self._waiter.set()
+
+    def wait(self) -> Awaitable[None]:
+        return self._waiter.wait()
+
+
 class RecordingLink(Link):
     """A link that writes down every request of its client, from its call to its outcome."""
 
@@ -83,10 +98,15 @@ class RecordingLink(Link):
         self._recorder = recorder
         self._next_connection = next_connection
         self._calls: dict[Request, Call] = {}
+        self._by = "member"
+        """Whose word it is if the session is over."""
 
     async def _connection(self, endpoint: Endpoint) -> None:
         self._recorder.connection = self._next_connection()
         await super()._connection(endpoint)
+
+    def waiter(self) -> TimedWaiter:
+        return TimedWaiter(super().waiter())
 
     def settle(self) -> None:
         now_ns = time.monotonic_ns()
@@ -102,20 +122,25 @@ class RecordingLink(Link):
     async def finished(self, request: Request) -> None:
         op = None if request.mode == OTHER else op_from_row(request.op)
         if op is not None:
-            call = Call(op, MODES[request.mode], request.at_least, time.monotonic_ns())
+            call = Call(op, MODES[request.mode], request.at_least, request.context.since_ns)
             self._calls[request] = call
         try:
             await super().finished(request)
         finally:
-            if (
-                self._calls.pop(request, None) is not None
-            ):  # cancelled: its caller never learns what became of it
-                request.fail(Disconnected("its caller was cancelled"))
+            if self._calls.pop(request, None) is not None:
+                if request.reply is None and request.error is None:
+                    # Cancelled: its caller never learns what became of it.
+                    request.fail(Disconnected("its caller was cancelled"))
                 self._recorder.operation(self.core, call, request, request.error, time.monotonic_ns())
+
+    def _look(self, now: float) -> None:
+        self._by = "client"  # by its own clock; the members may take longer
+        super()._look(now)
+        self._by = "member"
 
     def _entered(self, state: State) -> None:
         if state is State.ENDED:
-            self._recorder.session_over(self.core, "member", time.monotonic_ns())
+            self._recorder.session_over(self.core, self._by, time.monotonic_ns())
         super()._entered(state)
 
 

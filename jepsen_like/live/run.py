@@ -15,7 +15,7 @@ from coord.jepsen_like.checkers.convergence import QUIESCED
 from coord.jepsen_like.history import Note, Record, Run
 from coord.jepsen_like.live.arena import Arena
 from coord.jepsen_like.live.cluster import Cluster, NotUp
-from coord.jepsen_like.live.crew import Unfinished, crew_of
+from coord.jepsen_like.live.crew import Unfinished, crew_of, is_of_coroutines
 from coord.jepsen_like.live.find import find_workload
 from coord.jepsen_like.live.named import visit
 from coord.jepsen_like.live.nemeses import choose
@@ -58,6 +58,11 @@ def torture(
     chosen = choose(settings.nemeses)
     if settings.cluster and chosen:
         raise ValueError("a cluster that is not ours gets a workload, and no nemesis")
+    if settings.cluster and is_of_coroutines(workload):
+        raise ValueError(
+            f"the workload {workload.name} is made of coroutines, which write where they like: on a cluster that is "
+            "not ours only workloads of generators can be kept below a path of their own"
+        )
     findings = Findings()
     began_s = time.monotonic()
 

@@ -62,6 +62,8 @@ def _make_plan(kind: type) -> _Plan:
         return _clone_sequence
     if kind is set:
         return _clone_set  # of things that hash, so that never change
+    if kind is types.MethodType:
+        return _clone_method
     if issubclass(kind, list):
         return _plan_of_list_with_slots(kind)
     if kind.__module__.split(".")[0] in ("builtins", "collections", "types", "functools", "itertools"):
@@ -104,6 +106,13 @@ def _clone_set(value: set[Any], memo: dict[int, Any]) -> Any:
     if known is None:
         memo[id(value)] = known = set(value)
     return known
+
+
+def _clone_method(value: Any, memo: dict[int, Any]) -> Any:
+    """Of the copied object: the store tells what is derived from it by such methods, and a shared one would tell the
+    original's.
+    """
+    return types.MethodType(value.__func__, _clone(value.__self__, memo))
 
 
 def _plan_of_object(kind: type) -> _Plan:

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from coord.jepsen_like.sim.triggers import Trigger, draw_claim_triggers
+from coord.jepsen_like.workloads import RECIPE_PARTS
 
 if TYPE_CHECKING:
     from coord.jepsen_like.sim.world import World
@@ -203,6 +204,20 @@ def claims(world: "World", dice: Random) -> "World":
         triggers=(*world.triggers[: pick((0, 2))], *draw_claim_triggers(dice)),
         faults=(*world.faults, ("freeze_client", 3.0)) if dice.random() < 0.5 else world.faults,
     )
+
+
+RECIPES_SHARE: Final = 0.15
+"""Of the worlds of seeds from ``RECIPES_FROM`` on."""
+RECIPES_FROM: Final = 100_000_000
+"""Seeds below draw what they drew before there were recipes: those that find the mutants are recorded."""
+
+
+def with_recipes(world: "World", seed: int) -> "World":
+    """In some worlds clients do what a recipe of ours asks for, as in worlds of claims. The rest is as it was drawn."""
+    dice = Random(f"recipes {seed}")
+    if seed < RECIPES_FROM or dice.random() >= RECIPES_SHARE:
+        return world
+    return replace(claims(world, dice), workload=dice.choice(list(RECIPE_PARTS)))
 
 
 Narrow = Callable[["World", Random], "World"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
-from coord.jepsen_like.sim.kinds import narrowed, with_claims
+from coord.jepsen_like.sim.kinds import narrowed, with_claims, with_recipes
 from coord.jepsen_like.sim.triggers import Trigger, draw_triggers
 from coord.jepsen_like.workloads import TREE_PARTS
 from coord.limits import GRANTS_MAX, KIB, MIB, MemberLimits, StoreLimits
@@ -235,4 +235,4 @@ def draw(seed: int) -> World:
         permanent=pick((0.0, 0.2)),
         faults_from_start=dice.random() < 0.3,
     )
-    return with_claims(narrowed(world, dice), Random(f"claims {seed}"))
+    return with_recipes(with_claims(narrowed(world, dice), Random(f"claims {seed}")), seed)

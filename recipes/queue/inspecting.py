@@ -13,13 +13,9 @@ deletes, which cost nothing to keep. The client needs a session: several reads a
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-import anyio
-
 from coord.client import (
-    ClaimFacts,
     Client,
     ExistsOp,
     Get,
@@ -33,92 +29,25 @@ from coord.client import (
 )
 from coord.recipes import membership
 from coord.recipes.members import Member
-from coord.recipes.queue.cron import when_from_json
 from coord.recipes.queue.errors import BadRecord, UnknownTask
+from coord.recipes.queue.facts import (
+    QueueFacts,
+    ScheduleFacts,
+    TaskFacts,
+    ended_facts,
+    facts_of,
+    schedule_facts,
+)
 from coord.recipes.queue.layout import PRIORITIES, Layout, QueuePaths, is_id
 from coord.recipes.queue.plan import if_so, is_there
-from coord.recipes.queue.record import Ended, TaskRecord, decode_dead, decode_ended, decode_task
+from coord.recipes.queue.record import decode_dead, decode_ended, decode_task
 from coord.recipes.queue.running import Found
 from coord.recipes.queue.task import Status
-from coord.recipes.queue.ticking import State, decode_state
+from coord.recipes.queue.together import together
 
 PAGE: Final = 500
 ASKED_AT_ONCE: Final = 50
-"""Tasks whose state is asked for by requests that are under way together."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFacts:
-    """One queue, at a moment."""
-
-    name: str
-    waiting: int
-    """Could begin now, if a worker were free."""
-    delayed: int
-    """Begin later: by their delay, after a failed attempt, or after others. All that wait, where it is paused."""
-    blocked: int
-    """Wait for their concurrency key or rate."""
-    running: int
-    done: int
-    """Results that are kept."""
-    dead: int
-    enqueued: int
-    """Since the queue was made."""
-    ended: int
-    oldest_ms: int | None
-    """When the oldest task was enqueued that has not ended (or the oldest of its priority: of each the first is looked
-    at); the leader's wall clock. ``None``: there is none."""
-    paused: bool
-    closed: bool
-    folders: tuple[str, ...]
-    """The sets of needs that it has had tasks of."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
-    """One task, as far as it is known."""
-
-    queue: str
-    needs: str
-    id: str
-    status: Status
-    record: TaskRecord | None
-    """Of one that has not ended, and of a dead letter."""
-    version: int = 0
-    """Its znode's."""
-    ended: Ended | None = None
-    lost: int = 0
-    """So many of its attempts were lost with their workers."""
-    worker: str = ""
-    """Of one that runs: what its session's client calls itself."""
-    since_ms: int | None = None
-    """Of one that runs: since when; the leader's wall clock."""
-    begins_in_ms: int | None = None
-    """Of a delayed one."""
-    blocked_by: tuple[str, ...] = ()
-    """The keys of concurrency and rate that it has."""
-    cancel_asked: bool = False
-    progress: bytes | None = None
-
-    @property
-    def reference(self) -> str:
-        return f"{self.queue}/{self.needs}/{self.id}"
-
-    @property
-    def task(self) -> str:
-        """Its function's name."""
-        return self.record.task if self.record else self.ended.task if self.ended else ""
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleFacts:
-    name: str
-    state: State | None
-    """``None``: what stands there is no schedule."""
-    due_ms: int | None
-    """The next tick; ``None``: there is none, or it is paused."""
-    modified_ms: int
-    trouble: str = field(default="")
+"""Tasks, or queues, that are asked for by requests which are under way together."""
 
 
 class Inspector:
@@ -138,19 +67,14 @@ class Inspector:
             return []
 
     async def queues(self) -> list[QueueFacts]:
-        found: dict[str, QueueFacts] = {}
-
-        async def ask(name: str) -> None:
+        async def ask(name: str) -> QueueFacts | None:
             try:
-                found[name] = await self.queue(name)
+                return await self.queue(name)
             except NotFound:
-                return  # it was deleted meanwhile
+                return None  # it was deleted meanwhile
 
-        names = await self.names()
-        async with anyio.create_task_group() as group:
-            for name in names:
-                group.start_soon(ask, name)
-        return [found[name] for name in names if name in found]
+        found = await together(ask, await self.names(), ASKED_AT_ONCE)
+        return [each for each in found if each is not None]
 
     async def queue(self, name: str) -> QueueFacts:
         """Raises :class:`~coord.client.NotFound` (refused)."""
@@ -217,7 +141,7 @@ class Inspector:
         if status in ended:
             paths = self._layout.queue(name)
             async for id, value, _ in self._pages(paths.all_done):
-                each = _ended_facts(paths, id, value)
+                each = ended_facts(paths, id, value)
                 if each is not None and each.status is status:
                     found.append(each)
                     if len(found) == limit:
@@ -289,7 +213,7 @@ class Inspector:
         found = []
         try:
             async for name, value, stat in self._pages(self._layout.schedules):
-                found.append(_schedule_facts(name, value, stat.modified_ms))
+                found.append(schedule_facts(name, value, stat.modified_ms))
         except NotFound:
             return []
         return found
@@ -316,19 +240,15 @@ class Inspector:
 
     async def _asked(self, tasks: Sequence[Found], status: Status | None) -> list[TaskFacts]:
         """With how they stand; only those of this status. Requests that are under way together are few frames."""
-        found: dict[int, TaskFacts] = {}
 
-        async def ask(position: int, task: Found) -> None:
+        async def ask(task: Found) -> TaskFacts | None:
             try:
-                facts = await self._client.claim_info(task.path)
+                return facts_of(task, await self._client.claim_info(task.path))
             except NotFound:
-                return  # it has ended meanwhile
-            found[position] = _facts(task, facts)
+                return None  # it has ended meanwhile
 
-        async with anyio.create_task_group() as group:
-            for position, task in enumerate(tasks):
-                group.start_soon(ask, position, task)
-        return [found[each] for each in sorted(found) if status in (None, found[each].status)]
+        found = await together(ask, tasks, ASKED_AT_ONCE)
+        return [each for each in found if each is not None and status in (None, each.status)]
 
     async def _found(self, paths: QueuePaths, path: str, id: str, znode: Znode) -> TaskFacts:
         if path == paths.dead(id):
@@ -355,7 +275,7 @@ class Inspector:
         asked, progress = more.results
         told = progress.results[0] if isinstance(progress, MultiResult) and progress.succeeded else None
         holder = next((row for row in rows if row.token is not None), None)
-        return _facts(
+        return facts_of(
             task,
             facts,
             worker=holder.client if holder else "",
@@ -363,43 +283,3 @@ class Inspector:
             cancel_asked=asked is not None,
             progress=told.value if isinstance(told, Znode) else None,
         )
-
-
-def _facts(task: Found, facts: ClaimFacts, **more: Any) -> TaskFacts:
-    if facts.holders:
-        status = Status.RUNNING
-    elif facts.held_back:
-        status = Status.AWAITING if facts.held_back_ms is None else Status.DELAYED
-    else:
-        status = Status.WAITING
-    return TaskFacts(
-        task.paths.name,
-        task.needs,
-        task.id,
-        status,
-        task.record,
-        task.version,
-        lost=facts.lost,
-        begins_in_ms=facts.held_back_ms if status is Status.DELAYED else None,
-        blocked_by=tuple([lane.name for lane in facts.lanes]),
-        **more,
-    )
-
-
-def _ended_facts(paths: QueuePaths, id: str, value: bytes) -> TaskFacts | None:
-    try:
-        ended = decode_ended(value)
-    except BadRecord:
-        return None
-    return TaskFacts(paths.name, "", id, Status(ended.outcome), None, ended=ended)
-
-
-def _schedule_facts(name: str, value: bytes, modified_ms: int) -> ScheduleFacts:
-    try:
-        state = decode_state(value)
-        due_ms = None
-        if not state.paused and state.last_ms is not None:
-            due_ms = when_from_json(state.when).following(state.last_ms)
-    except (BadRecord, InvalidRequest) as error:
-        return ScheduleFacts(name, None, None, modified_ms, error.message)
-    return ScheduleFacts(name, state, due_ms, modified_ms, state.trouble)

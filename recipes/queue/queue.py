@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
+
+import anyio.lowlevel
 
 from coord.client import Client, InvalidRequest, NotFound
 from coord.recipes.arguments import Deadline, checked_client
@@ -31,6 +33,9 @@ from coord.recipes.queue.running import Found
 from coord.recipes.queue.task import Task, Tasks, reference_of
 
 R = TypeVar("R")
+
+BUILT_AT_ONCE: Final = 100
+"""Calls that are checked and encoded in one turn of the event loop."""
 
 _COUNT = count(int.from_bytes(os.urandom(3)))
 """Of all that this process enqueues: what it enqueues first stands first. It begins anywhere, and goes round."""
@@ -88,6 +93,9 @@ class Queue:
                     "enqueued one by one"
                 )
             built.append(self._build(call))
+            if len(built) % BUILT_AT_ONCE == 0:
+                # Ten thousand are seconds of checking and encoding: the session's keepalives need a turn meanwhile.
+                await anyio.lowlevel.checkpoint()
         found: list[Task[R]] = []
         for batch in _batches(built):
             try:

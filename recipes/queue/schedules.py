@@ -70,6 +70,8 @@ class Scheduler:
         """When the leader last was asked for the time."""
         self._bad: dict[str, int] = {}
         """Of what is no schedule in the tree: at which revision that was said."""
+        self._not_taken_by: dict[str, str] = {}
+        """Schedules whose last tick was not enqueued -> why."""
 
     async def run(self) -> NoReturn:
         """Until it is cancelled, or the session has ended (:class:`~coord.client.SessionEnded`)."""
@@ -176,11 +178,19 @@ class Scheduler:
             if not isinstance(answer, Enqueued):
                 why = "another task has its unique key"
                 return await self._not_taken(schedule, path, state, why, result.revision)
+        self._not_taken_by.pop(schedule.name, None)
         return result.revision
 
     async def _not_taken(self, schedule: Schedule, path: str, state: State, why: str, revision: int) -> int:
         """Write it down, unless the next tick has come meanwhile."""
-        log.warning("the tick of the schedule %s was not enqueued: %s", schedule.name, why)
+        # Once, and not at each tick: what takes longer than its interval may be meant to, and would fill the log.
+        if self._not_taken_by.get(schedule.name) != why:
+            self._not_taken_by[schedule.name] = why
+            log.warning(
+                "the tick of the schedule %s was not enqueued, and no other will be for as long as this is so: %s",
+                schedule.name,
+                why,
+            )
         told = replace(
             state, ticks=state.ticks - 1, passed_over=state.passed_over + 1, id="", trouble=why[:200]
         )

@@ -34,7 +34,8 @@ from coord.recipes.arguments import Deadline, wait_for
 from coord.recipes.queue.app import App
 from coord.recipes.queue.ending import discard
 from coord.recipes.queue.errors import BadRecord, QueueClosed, UnknownTask
-from coord.recipes.queue.inspecting import Inspector, TaskFacts
+from coord.recipes.queue.facts import TaskFacts
+from coord.recipes.queue.inspecting import Inspector
 from coord.recipes.queue.layout import Layout, marker
 from coord.recipes.queue.plan import Op, has_version, if_so, is_missing, is_there, is_unclaimed
 from coord.recipes.queue.record import VERSION, Ended, encode_task
@@ -78,6 +79,7 @@ class Steering:
 
     async def open(self, queue: str) -> None:
         """The contrary of :meth:`close`."""
+        await self._inspector.queue(queue)
         await self._client.delete(self._layout.queue(queue).closed, missing_ok=True)
 
     async def wait_empty(self, queue: str, *, told: Told = _nobody, deadline: float = inf) -> None:
@@ -100,6 +102,7 @@ class Steering:
         """Cancel all tasks that wait; returns how many. What runs, runs on, and what comes after a task that is
         cancelled is skipped, as ever.
         """
+        await self._inspector.queue(queue)
         now_ms = time.time_ns() // 1_000_000
         count, batch = 0, []
         async for task in self._inspector.waiting(queue):

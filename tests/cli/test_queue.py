@@ -13,7 +13,7 @@ from coord.cli.exits import CONFLICT, FAILED, NOT_FOUND, UNAVAILABLE, USAGE
 from coord.cli.queue_top import BARS, WIDTH, Series, sparkline
 from coord.client import connect
 from coord.recipes.queue import App, Queue, Retry, chain, cron
-from coord.recipes.queue.inspecting import QueueFacts
+from coord.recipes.queue.facts import QueueFacts
 from coord.recipes.queue.schedules import Scheduler
 from coord.recipes.queue.worker import Worker
 from coord.testing import Cluster, cluster
@@ -158,7 +158,23 @@ def test_steering(coord: Coord, ids: dict[str, str]) -> None:
     assert rows(coord("dead", "default", "--json")) == []
     assert "0 deleted" in coord("dead", "default", "--forget", "--yes")
     coord("dead", "default", "--forget", "--requeue", code=USAGE)
-    assert "there is no queue" in coord("pause", "nothing", code=NOT_FOUND)
+    for command in (["pause"], ["resume"], ["drain"], ["open"], ["purge", "--yes"], ["dead", "--requeue"]):
+        assert "there is no queue 'nothing'" in coord(*command, "nothing", code=NOT_FOUND)
+
+
+def test_each_says_what_it_has_done_also_to_programs(coord: Coord, ids: dict[str, str]) -> None:
+    def told(*arguments: str) -> dict[str, Any]:
+        return dict(json.loads(coord(*arguments, "--json")))
+
+    assert told("pause", "mail") == {"queue": "mail", "paused": True}
+    assert told("resume", "mail") == {"queue": "mail", "paused": False}
+    assert told("drain", "mail") == {"queue": "mail", "closed": True, "empty": True}
+    assert told("drain", "mail", "--no-wait") == {"queue": "mail", "closed": True, "empty": None}
+    assert told("open", "mail") == {"queue": "mail", "closed": False}
+    assert told("schedules", "--pause", "nightly") == {"schedule": "nightly", "paused": True}
+    assert told("schedules", "--resume", "nightly") == {"schedule": "nightly", "paused": False}
+    assert coord("pause", "mail") == "mail is paused\n"
+    assert coord("resume", "mail") == "mail goes on\n"
 
 
 def test_workers_and_top(coord: Coord, ids: dict[str, str]) -> None:
@@ -168,14 +184,16 @@ def test_workers_and_top(coord: Coord, ids: dict[str, str]) -> None:
 
 def test_which_app(coord: Coord, member: Cluster, ids: dict[str, str]) -> None:
     assert "shop" not in coord("list", "--app", "/tasks/shop")
-    assert coord("list", "--app", "another", "--json") == ""
+    assert "there is no app at /tasks/another; below /tasks there is shop" in coord(
+        "list", "--app", "another", code=NOT_FOUND
+    )
 
     async def make_another() -> None:
         async with connect(member.endpoints) as client:
             await client.create("/tasks/z/queues", parents=True)
 
     anyio.run(make_another, backend="trio")
-    assert "which app? there are shop, z" in coord("list", code=USAGE)
+    assert "which app? Below /tasks there are shop, z" in coord("list", code=USAGE)
 
 
 # --- what top remembers ----------------------------------------------------------------------------------------------

@@ -168,6 +168,11 @@ def test_what_cannot_be_loaded_is_said_once_and_is_an_exit_code(folder: Path, me
         ]
         assert sum("Traceback" in line for line in coord.err) == 1
         assert not any("coord/recipes" in line or "importlib" in line for line in coord.err), coord.err
+    (folder / "syntax_cli.py").write_text("def f(:\n")
+    with Coord(folder, member.endpoints[0], "syntax_cli:app") as coord:
+        assert coord.end() == USAGE
+        assert any("def f(:" in line for line in coord.err)
+        assert not any("coord/recipes" in line or "importlib" in line for line in coord.err), coord.err
 
 
 def test_workers_that_are_killed_or_stopped_lose_nothing_and_nothing_happens_twice(

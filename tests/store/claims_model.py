@@ -446,7 +446,7 @@ class ClaimsModel(Model):
         if self.paused(path) or not self.have_room(path):
             return None
         those = [each for each in self.at(path) if not each["token"] and not each["first"]]
-        if path in self.lanes and those and not self.fits(path, those[0]["units"], those[0]["shared"]):
+        if those and not self.fits(path, those[0]["units"], those[0]["shared"]):
             return None
         if not self.holders(path) and self.nodes[path]["kind"] is not Kind.EPHEMERAL:
             those += self.for_any(path)

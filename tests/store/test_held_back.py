@@ -245,6 +245,42 @@ def test_at_most_so_many_in_one_revision(machine: Machine, monkeypatch: pytest.M
     assert picture(machine.store) == picture(copy.store)
 
 
+def test_a_lock_delay_that_is_over_and_was_not_looked_at_goes_with_its_settings(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot has a delay beside its settings: there is none without."""
+    monkeypatch.setattr(store_claims, "TAKE_OVER_MAX", 1)
+    other = machine.open()
+    for path in ("/q/a", "/q/b"):
+        machine.do(ClaimSettings(path, 1, 50))
+        machine.do(Claim(path), other)
+    machine.expire(other)
+    machine.now_ms += 50
+    machine.do(ClaimSettings("/q/b", 1, 0))
+    copy = Machine()
+    copy.store, copy.now_ms, copy.next_request = reloaded(machine.store), machine.now_ms, machine.next_request
+    assert machine.reply(Claim("/q/b")) == copy.reply(Claim("/q/b"))
+    assert picture(machine.store) == picture(copy.store)
+
+
+def test_who_waits_with_too_many_units_blocks_it_for_those_who_want_any_child(machine: Machine) -> None:
+    """Whether or not their parent was held back meanwhile, and whoever came first."""
+    for name in "bc":
+        machine.do(Delete(f"/q/{name}"))
+    machine.do(ClaimSettings("/q/a", 3))
+    holder = machine.do(Claim("/q/a", units=3))[0]
+    waits = machine.do(ClaimFirst("/q", wait=True))[0]
+    blocks = machine.do(Claim("/q/a", wait=True, units=3))[0]
+    machine.do(ClaimSettings("/q/a", 1))
+    machine.do(HoldBack("/q", None))
+    machine.do(Release(holder))
+    machine.do(HoldBack("/q", 0))
+    picture(machine.store)
+    assert machine.store.claims.held == {}
+    machine.do(Release(blocks))
+    assert machine.store.claims.held == {"/q/a": {waits: machine.store.revision}}
+
+
 def test_many_different_times_cost_little() -> None:
     """And those that were set anew leave nothing behind."""
     machine = Machine()

@@ -339,6 +339,29 @@ def test_what_one_revision_leaves_over_goes_on(machine: Machine, monkeypatch: py
     assert picture(machine.store) == picture(copy.store)
 
 
+def test_who_was_asked_for_what_decides_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One replica was read from, and so looks at the rate earlier than the other; some are left over just then."""
+    monkeypatch.setattr(granting, "GRANTS_MAX", 2)
+    lanes(machine, ("/q/a", rate(2)), ("/q/b", rate(2)), ("/q/c", rate(9)))
+    for _ in range(3):
+        machine.do(Release(claim(machine, "/q/c")))
+    holder = claim(machine, "/z")
+    for _ in range(9):
+        claim(machine, "/z", shared=True)
+    copy = Machine()
+    copy.store, copy.now_ms, copy.next_request = reloaded(machine.store), machine.now_ms, machine.next_request
+    machine.store = reloaded(machine.store)
+    machine.read(ClaimInfo("/q"))
+    assert machine.store.claims.next_due_ms == machine.now_ms + 200
+    assert copy.store.claims.next_due_ms == machine.now_ms + 300
+    for each in (machine, copy):
+        each.do(Release(holder))
+        assert each.store.claims.unsettled
+        each.now_ms += 200
+        each.do(Create("/x"))
+    assert picture(machine.store) == picture(copy.store)
+
+
 # --- what it costs ---------------------------------------------------------------------------------------------------
 
 

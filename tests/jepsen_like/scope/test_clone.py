@@ -13,6 +13,7 @@ from coord.jepsen_like.scope.member import CoreMember
 from coord.jepsen_like.scope.model import Action, System
 from coord.jepsen_like.scope.scopes import CRASH, LEASES, MEMBERSHIP, RECOVERING, SNAPSHOT
 from coord.raft.messages import PreVoteReply, VoteReply
+from coord.store.store import Store
 
 
 class Walk:
@@ -85,3 +86,12 @@ def test_what_is_not_known_is_not_shared_by_accident() -> None:
 def test_equal_tuples_of_different_messages_are_different_states() -> None:
     assert PreVoteReply(1, True) == VoteReply(1, True)
     assert canonical(PreVoteReply(1, True)) != canonical(VoteReply(1, True))
+
+
+def test_a_method_of_a_copied_object_is_the_copys() -> None:
+    """Shared, what happens in one branch of an exploration would be told to what is derived from another's state."""
+    store = Store()
+    copied = clone(store)
+    for told in (copied.tree.touched, copied.claims.touched, copied.claims.waits_first):
+        assert getattr(told, "__self__", None) is copied.candidates
+    assert copied.candidates is not store.candidates

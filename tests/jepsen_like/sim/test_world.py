@@ -1,13 +1,16 @@
 """What is drawn from a seed, and how it is set otherwise."""
 
+from collections import Counter
+
 import pytest
 
 from coord.jepsen_like.sim.claiming import AT_HOLDER
 from coord.jepsen_like.sim.claiming import EVENTS as CLAIM_EVENTS
-from coord.jepsen_like.sim.kinds import ELECTIONS, PAUSES, POWER
+from coord.jepsen_like.sim.kinds import ELECTIONS, PAUSES, POWER, RECIPES_FROM
 from coord.jepsen_like.sim.regressions import regressions
 from coord.jepsen_like.sim.triggers import ACTIONS, CLAIM_ACTIONS, DISK_EVENTS, EVENTS, Trigger
 from coord.jepsen_like.sim.world import World, differences, draw, override
+from coord.jepsen_like.workloads import RECIPE_PARTS
 from coord.raft.settings import check_settings
 
 
@@ -37,6 +40,15 @@ def test_the_draw_covers_the_corners() -> None:
     assert {world.workload for world in worlds} >= {"claims", "fences", "mixed"}
     assert any(world.grants_max == 1 for world in worlds)
     assert {action for world in worlds for _, action, _ in world.triggers} >= set(CLAIM_ACTIONS)
+
+
+def test_late_seeds_draw_recipes_too_and_early_ones_what_they_always_drew() -> None:
+    """Seeds that find the mutants are recorded; `make test` and `make torture` begin at later ones."""
+    late = Counter(draw(seed).workload for seed in range(RECIPES_FROM, RECIPES_FROM + 600))
+    assert set(late) > {*RECIPE_PARTS, "mixed", "claims"}
+    assert sum(late[name] for name in RECIPE_PARTS) < 150, "most worlds are of all kinds, as before"
+    early = [draw(seed) for seed in range(2_000)]
+    assert not any(world.workload == "tasks" for world in early)
 
 
 def test_a_world_is_set_from_text_and_printed_as_it_can_be_set() -> None:

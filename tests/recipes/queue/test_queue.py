@@ -1,9 +1,10 @@
 """Enqueueing, against a member: one request, keys, bounds, order."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from coord.client import (
@@ -18,6 +19,7 @@ from coord.recipes.queue import (
     App,
     BadArguments,
     BadRecord,
+    Call,
     Concurrency,
     NotSucceeded,
     Queue,
@@ -155,6 +157,38 @@ def test_a_queue_that_is_full_or_closed(member: Cluster) -> None:
         with pytest.raises(QueueClosed) as closed:
             await queue.enqueue(work.call())
         assert closed.value.details == {"queue": "default"}
+
+    with_hand(member, main)
+
+
+def test_enqueue_many_leaves_turns_to_others(member: Cluster) -> None:
+    """Ten thousand calls take seconds to be checked; without a turn for its keepalives a session would end."""
+
+    wide = App("wide")
+
+    @wide.task
+    async def work(number: int) -> None: ...
+
+    async def main(client: Client, _: Queue, hand: Hand) -> None:
+        turns, seen = 0, set()
+
+        async def take_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        def calls() -> Iterator[Call[None]]:
+            for number in range(500):
+                seen.add(turns)
+                yield work.call(number)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take_turns)
+            made = await Queue(client, wide).enqueue_many(calls())
+            tasks.cancel_scope.cancel()
+        assert len(seen) >= 4, "the calls were built in one turn"
+        assert [each.id for each in made] == sorted(each.id for each in made)
 
     with_hand(member, main)
 

@@ -19,7 +19,8 @@ from coord.recipes.queue import (
     chain,
     cron,
 )
-from coord.recipes.queue.inspecting import Inspector, TaskFacts
+from coord.recipes.queue.facts import TaskFacts
+from coord.recipes.queue.inspecting import Inspector
 from coord.recipes.queue.steering import BATCH, Steering
 from coord.recipes.queue.worker import Worker
 from coord.testing.local import LocalMember, local_member

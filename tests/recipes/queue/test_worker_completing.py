@@ -7,7 +7,7 @@ import pytest
 
 from coord.client import Client, CoordError, Exists, Multi, MultiResult, Set
 from coord.recipes.queue.plan import Plan
-from coord.recipes.queue.worker_completing import BATCH_MAX, Completer, weigh
+from coord.recipes.queue.worker.completing import BATCH_MAX, Completer, weigh
 
 
 class Service:

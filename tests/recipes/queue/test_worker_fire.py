@@ -8,7 +8,7 @@ import pytest
 
 from coord.client import Connecting, Create, connect
 from coord.recipes.queue import App, Queue, Retry, context
-from coord.recipes.queue.worker_serving import Serving
+from coord.recipes.queue.worker.serving import Serving
 from coord.testing import Cluster, cluster
 from tests.recipes.house import run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coord.client import InvalidRequest
-from coord.recipes.queue.worker_loading import BrokenModule, load
+from coord.recipes.queue.worker.loading import BrokenModule, load
 
 
 class App:
@@ -55,6 +55,7 @@ def test_what_is_wrong_is_said(folder: Path) -> None:
     assert "is a int, and not an App; there is two_w:a" in refusal("two_w:c")
     assert "has 2 Apps; say which: two_w:a" in refusal("two_w")
     assert "there is no App in it" in refusal("none_w:app")
+    assert "there is no App in module 'none_w'" in refusal("none_w")
 
 
 def test_a_module_that_fails_by_itself_says_so_with_its_traceback(folder: Path) -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from coord.recipes.queue.worker_pulling import BATCH_MAX, Action, Pulling, What
+from coord.recipes.queue.worker.pulling import BATCH_MAX, Action, Pulling, What
 
 
 def asks(actions: list[Action]) -> dict[str, int]:

@@ -41,14 +41,15 @@ from coord.recipes.queue.app import App
 from coord.recipes.queue.layout import checked_needs
 from coord.recipes.queue.queue import Queue
 from coord.recipes.queue.schedules import Scheduler
-from coord.recipes.queue.worker_attempt import Around, Attempt, Shop
-from coord.recipes.queue.worker_completing import Completer
-from coord.recipes.queue.worker_folders import Drained, Source
-from coord.recipes.queue.worker_job import Pools, Why
-from coord.recipes.queue.worker_progress import Progress
-from coord.recipes.queue.worker_roster import be_listed
-from coord.recipes.queue.worker_statistics import Counters, Statistics
-from coord.recipes.queue.worker_taking import Taking
+from coord.recipes.queue.worker.attempt import Around, Attempt, Shop
+from coord.recipes.queue.worker.completing import Completer
+from coord.recipes.queue.worker.folders import Drained, Source
+from coord.recipes.queue.worker.hints import hints
+from coord.recipes.queue.worker.job import Pools, Why
+from coord.recipes.queue.worker.progress import Progress
+from coord.recipes.queue.worker.roster import be_listed
+from coord.recipes.queue.worker.statistics import Counters, Statistics
+from coord.recipes.queue.worker.taking import Taking
 from coord.recipes.scope import Beside, Scope
 
 log = logging.getLogger("coord.worker")
@@ -68,7 +69,7 @@ class Worker:
     """``queues``: of the app. ``concurrency``: tasks at a time. ``processes``: of those, how many in processes.
     ``capabilities``: what it has of what tasks need. ``grace``: seconds to finish what runs when it stops; the rest is
     handed back. ``name``: for people, and two attempts count as made on two workers by it. ``around``: besides
-    ``app.around``; see :data:`~coord.recipes.queue.worker_attempt.Around`. Made in the event loop of its client.
+    ``app.around``; see :data:`~coord.recipes.queue.worker.attempt.Around`. Made in the event loop of its client.
     """
 
     def __init__(
@@ -243,12 +244,23 @@ class Worker:
                 if self.app.schedules:
                     self._start(Scheduler(Queue(self._client, self.app), by=self.name).run)
                 tasks.start_soon(self._taking.run, self._changed)
+                self._introduce_itself()
                 self._ready.set()
                 await self._stopping.wait()
                 await self._finish()
                 tasks.cancel_scope.cancel()
         finally:
             await self._give_back_the_rest()
+
+    def _introduce_itself(self) -> None:
+        log.info(
+            "the worker %s takes tasks of %s, %d at a time",
+            self.name,
+            ", ".join(self.queues),
+            self.concurrency,
+        )
+        for hint in hints(self.app, self.queues, self.capabilities):
+            log.warning("%s", hint)
 
     async def _finish(self) -> None:
         """Everything to its end, or back."""

@@ -8,7 +8,7 @@ import anyio
 
 from coord.client import Connecting, CoordError, Disconnected, SessionEnded, Unavailable
 from coord.recipes.queue.app import App
-from coord.recipes.queue.worker import Worker, worker_name
+from coord.recipes.queue.worker.worker import Worker, worker_name
 
 log = logging.getLogger("coord.worker")
 
@@ -38,6 +38,7 @@ class Serving:
         self.worker: Worker | None = None
         self._stops = 0
         self._stopped = anyio.Event()
+        self._scope = anyio.CancelScope()
 
     def stop(self) -> None:
         """As :meth:`Worker.stop`: a second time is at once."""
@@ -45,17 +46,18 @@ class Serving:
         self._stopped.set()
         if self.worker is not None:
             self.worker.stop()
+        else:
+            self._scope.cancel()  # nothing is there yet to be finished
 
     async def run(self) -> None:
         """Until it is stopped, or drained. Raises :class:`CoordError` when there is no use in trying again."""
         while not self._stops:
             try:
-                async with self._connecting() as client:
-                    worker = self.worker = Worker(client, self._app, **self._options)
-                    for _ in range(self._stops):
-                        worker.stop()
-                    await self._work(worker)
-                    return
+                with anyio.CancelScope() as self._scope:
+                    async with self._connecting() as client:
+                        worker = self.worker = Worker(client, self._app, **self._options)
+                        await self._work(worker)
+                        return
             except (SessionEnded, Disconnected) as error:
                 log.error("the session is over; connecting anew: %s", error)
             except Unavailable as error:

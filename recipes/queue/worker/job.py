@@ -29,9 +29,9 @@ import anyio.to_process
 import anyio.to_thread
 from anyio import BrokenWorkerProcess, CancelScope, get_cancelled_exc_class
 
-from coord.recipes.queue import worker_process
 from coord.recipes.queue.context import Context, Interrupted
 from coord.recipes.queue.errors import TimeLimit
+from coord.recipes.queue.worker import process
 
 KILL_AFTER_S: Final = 10.0
 """From the time limit until it is settled without it, unless the task says otherwise."""
@@ -208,13 +208,13 @@ class Job:
 
     async def _in_a_process(self) -> bytes:
         function, here = self.task.function, self.context
-        order = worker_process.Order(
+        order = process.Order(
             function.__module__, function.__qualname__, self.arguments, self.passes, self.inputs, here.inputs,
             here.id, here.queue, here.name, here.attempt, here.token, self.limit_s,
         )  # fmt: skip
         try:
             answer = await anyio.to_process.run_sync(
-                worker_process.run, order, cancellable=True, limiter=self._pools.processes
+                process.run, order, cancellable=True, limiter=self._pools.processes
             )
         except BrokenWorkerProcess:
             died = ProcessDied("the process that ran it has died")
@@ -248,7 +248,7 @@ def _in_a_thread(function: Callable[..., Any], bound: inspect.BoundArguments) ->
     return function(*bound.args, **bound.kwargs)
 
 
-def _exception(answer: worker_process.Answer) -> BaseException:
+def _exception(answer: process.Answer) -> BaseException:
     if answer.error is not None:
         error = pickle.loads(answer.error)
         if isinstance(error, BaseException):

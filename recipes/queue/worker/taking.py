@@ -1,4 +1,4 @@
-"""How tasks come to a worker: :mod:`coord.recipes.queue.worker_pulling` says what to ask for; here it is asked, and
+"""How tasks come to a worker: :mod:`coord.recipes.queue.worker.pulling` says what to ask for; here it is asked, and
 what is granted becomes an attempt.
 """
 
@@ -14,10 +14,10 @@ from coord.client import CoordError, Grant
 from coord.recipes.queue.errors import BadRecord
 from coord.recipes.queue.layout import QueuePaths
 from coord.recipes.queue.running import Running
-from coord.recipes.queue.worker_attempt import UNKNOWN_HOLD_MS, Attempt, Shop, release, set_aside
-from coord.recipes.queue.worker_folders import FOLDERS_MAX, Source
-from coord.recipes.queue.worker_job import Why
-from coord.recipes.queue.worker_pulling import Action, Pulling, What
+from coord.recipes.queue.worker.attempt import UNKNOWN_HOLD_MS, Attempt, Shop, release, set_aside
+from coord.recipes.queue.worker.folders import FOLDERS_MAX, Source
+from coord.recipes.queue.worker.job import Why
+from coord.recipes.queue.worker.pulling import Action, Pulling, What
 
 log = logging.getLogger("coord.worker")
 

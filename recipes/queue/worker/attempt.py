@@ -37,10 +37,10 @@ from coord.recipes.queue.record import Outcome as End
 from coord.recipes.queue.retry import Over
 from coord.recipes.queue.running import Changed, Done, Lost, Running
 from coord.recipes.queue.signature import BadArguments
-from coord.recipes.queue.worker_completing import Completer
-from coord.recipes.queue.worker_job import Job, Pools, Raised, Returned, Stopped, Why
-from coord.recipes.queue.worker_progress import Progress, encode
-from coord.recipes.queue.worker_statistics import Counters
+from coord.recipes.queue.worker.completing import Completer
+from coord.recipes.queue.worker.job import Job, Pools, Raised, Returned, Stopped, Why
+from coord.recipes.queue.worker.progress import Progress, encode
+from coord.recipes.queue.worker.statistics import Counters
 
 log = logging.getLogger("coord.worker")
 

@@ -11,7 +11,7 @@ from coord.client import Client, CoordError, State
 from coord.recipes import membership
 
 if TYPE_CHECKING:
-    from coord.recipes.queue.worker import Worker
+    from coord.recipes.queue.worker.worker import Worker
 
 UPDATE_S: Final = 3.0
 """What it runs is told no more often: every update is told to whoever watches, and its tasks are thousands a second."""

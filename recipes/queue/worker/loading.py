@@ -64,10 +64,12 @@ def _broken(name: str, error: BaseException) -> BrokenModule:
 
 def _only_one(module: ModuleType, kind: type[T]) -> T:
     found = _all(module, kind)
-    if len(found) != 1:
+    if not found:
+        raise InvalidRequest(f"there is no {kind.__name__} in module {module.__name__!r}")
+    if len(found) > 1:
         raise InvalidRequest(
-            f"module {module.__name__!r} has {len(found) or 'no'} {kind.__name__}s; say which: "
-            f"{module.__name__}:{next(iter(found), 'app')}"
+            f"module {module.__name__!r} has {len(found)} {kind.__name__}s; say which: "
+            f"{module.__name__}:{next(iter(found))}"
         )
     return next(iter(found.values()))
 
