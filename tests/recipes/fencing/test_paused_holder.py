@@ -131,8 +131,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         client.fence(FENCED, LOCK)
         arguments = [",".join(cluster.endpoints), str(folder), url, *([] if dsn is None else [dsn])]
         one = stack.enter_context(closing(Holder(*arguments)))
+        token = one.held()  # before there is another, who might be first
         two = stack.enter_context(closing(Holder(*arguments)))
-        token = one.held()
         one.tell("first")
         first = one.told()
         one.process.send_signal(signal.SIGSTOP)
