@@ -23,7 +23,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not processes'
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m processes
 	$(BIN)/python -m coord.jepsen_like scope --jobs 2
-	$(BIN)/python -m coord.jepsen_like sim --seeds 40 --from $(SEED) --jobs 2
+	$(BIN)/python -m coord.jepsen_like sim --seeds 20 --from $(SEED) --jobs 2
 
 # Simulation and real clusters for MINUTES in all; totals are added up in ./torture.
 torture: setup
