@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Race:
                 self.million(cluster)
 
     def measure(self, cluster: Cluster, work: Work) -> None:
-        timed = Work(**(vars_of(work) | {"seconds": self.arguments.seconds}))
+        timed = replace(work, seconds=self.arguments.seconds)
         try:
             self.note(work.title, cluster, run(cluster, timed, self.build).as_dict())
         except Unmet as error:
@@ -93,10 +94,6 @@ class Race:
         row |= {"resident_mb": sum(resident) / MEMBERS, "empty_mb": sum(before) / MEMBERS}
         row |= {"restart_s": seconds, "resident_after_mb": cluster.resident_mb()[follower]}
         self.note("million", cluster, row)
-
-
-def vars_of(work: Work) -> dict[str, Any]:
-    return {name: getattr(work, name) for name in work.__dataclass_fields__}
 
 
 def failover(cluster: Cluster, build: Path) -> Figures:
