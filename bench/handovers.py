@@ -4,6 +4,8 @@ So many clients, each with a session and a connection of its own, spread over so
 gives it up as soon as it has it, and stands in line again. A hand-over takes from the call that gives the lock up, in
 one process, until the next holder's task goes on, in another: both by the machine's monotonic clock.
 
+``--client kazoo`` is the same on ZooKeeper (``--endpoints`` are its), with kazoo's lock.
+
 Without ``--endpoints`` it starts three members of its own, in a temporary folder, and tells their memory, too.
 *Packets* are what contenders' sockets received with something in them, for each hand-over: where a release wakes all
 who wait (a herd) there are as many as contenders. *Quarters* are medians of the run's four quarters: they should not
@@ -29,6 +31,7 @@ from struct import unpack_from
 from typing import Any
 
 import anyio
+import handovers_kazoo
 
 from coord.client import Client, connect
 from coord.recipes.lock import Lock
@@ -146,14 +149,16 @@ def cpu_s(pids: list[int]) -> float:
 
 
 def measure(
-    endpoints: str, contenders: int, processes: int, seconds: float, pids: list[int]
+    kind: str, endpoints: str, contenders: int, processes: int, seconds: float, pids: list[int]
 ) -> dict[str, Any]:
-    anyio.run(lead, endpoints)
+    if kind == "coord":
+        anyio.run(lead, endpoints)
     before = memory_mb(pids)
     workers = []
     for number in range(processes):
         part = contenders // processes + (number < contenders % processes)
-        command = [sys.executable, __file__, "--endpoints", endpoints, "--work", str(part)]
+        command = [sys.executable, __file__, "--client", kind]
+        command += ["--endpoints", endpoints, "--work", str(part)]
         workers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     found: list[dict[str, Any]] = []
     try:
@@ -196,10 +201,12 @@ def handed_over(times: list[tuple[float, float]]) -> dict[str, Any]:
         raise SystemExit(f"{overlaps} holders had the lock before the one before them gave it up")
     quarter = len(took) // 4
     return {
-        "handovers": len(took),
-        "rate": round(len(took) / (times[-1][0] - times[0][0]), 1),
+        "done": len(took),
+        "errors": 0,
+        "rate_per_second": round(len(took) / (times[-1][0] - times[0][0]), 1),
         "p50_ms": round(share(took, 0.5), 2),
         "p99_ms": round(share(took, 0.99), 2),
+        "p999_ms": round(share(took, 0.999), 2),
         "max_ms": round(max(took), 2),
         "quarters_p50_ms": [round(share(took[n * quarter : (n + 1) * quarter], 0.5), 2) for n in range(4)],
     }
@@ -212,6 +219,7 @@ def share(values: list[float], part: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", help="members that run already (else three are started)")
+    parser.add_argument("--client", choices=("coord", "kazoo"), default="coord")
     parser.add_argument("--contenders", type=int, default=8)
     parser.add_argument("--processes", type=int, default=4, help="that the contenders are spread over")
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -219,11 +227,18 @@ def main() -> None:
     parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work is not None:
-        anyio.run(work, given.endpoints, given.work)
+        if given.client == "kazoo":
+            handovers_kazoo.work(given.endpoints, given.work)
+        else:
+            anyio.run(work, given.endpoints, given.work)
         return
+    if given.client == "kazoo" and not given.endpoints:
+        parser.error("kazoo's contenders want --endpoints of ZooKeeper")
     if given.contenders < 2 or given.processes < 1 or given.seconds <= 0:
         parser.error("it takes two contenders, a process, and some time")
-    tell = partial(measure, contenders=given.contenders, processes=min(given.processes, given.contenders))
+    tell = partial(
+        measure, given.client, contenders=given.contenders, processes=min(given.processes, given.contenders)
+    )
     if given.endpoints:
         found = tell(given.endpoints, seconds=given.seconds, pids=[])
     else:
@@ -233,7 +248,9 @@ def main() -> None:
         print(json.dumps(found))
         return
     print(
-        "{contenders} contenders: {rate:.0f} hand-overs/s, p50 {p50_ms} ms, p99 {p99_ms} ms".format(**found)
+        "{contenders} contenders: {rate_per_second:.0f} hand-overs/s, p50 {p50_ms} ms, p99 {p99_ms} ms".format(
+            **found
+        )
     )
     print("quarters of the run, p50: {} ms".format(", ".join(map(str, found["quarters_p50_ms"]))))
     print(

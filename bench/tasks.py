@@ -1,6 +1,7 @@
 """Small tasks through the queue: ``python bench/tasks.py --tasks 20000 --workers 4``, beside RQ and Celery.
 
 *Throughput*: all tasks are enqueued, in batches, while the workers run; the clock stops when the last has completed.
+(By two tasks of one program, so that one enqueues while the other waits for its answer.)
 *Latency*: from the call that enqueues one task, at idle workers, until its function begins, in another process; both by
 the machine's monotonic clock. Results are not kept, in none of the systems, unless ``--results`` says so.
 
@@ -130,8 +131,15 @@ async def coord_rate(client: Client, arguments: argparse.Namespace) -> float:
     queue, task = Queue(client, app), kept if arguments.results else small
     folder = app.layout.queue("default").folder("-")
     began = time.monotonic()
-    for first in range(0, arguments.tasks, 1000):
-        await queue.enqueue_many([task.call(n) for n in range(first, min(first + 1000, arguments.tasks))])
+    batches = iter(range(0, arguments.tasks, 1000))
+
+    async def enqueue() -> None:
+        for first in batches:
+            await queue.enqueue_many([task.call(n) for n in range(first, min(first + 1000, arguments.tasks))])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(arguments.enqueuers):
+            tasks.start_soon(enqueue)
     if arguments.verbose:
         print(f"enqueued at {arguments.tasks / (time.monotonic() - began):.0f}/s", file=sys.stderr)
     while (stat := await client.exists(folder)) is not None and stat.child_count:
@@ -177,6 +185,9 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=4, help="processes")
     parser.add_argument("--concurrency", type=int, default=100, help="tasks at a time, in each process")
+    parser.add_argument(
+        "--enqueuers", type=int, default=2, help="tasks that enqueue, of coord's; the others' block"
+    )
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     parser.add_argument("--results", action="store_true", help="results are kept")
     parser.add_argument("--only", action="append", choices=("coord", "rq", "celery"), help="of the systems")

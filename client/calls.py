@@ -2,23 +2,27 @@
 :class:`coord.client.client.Client`, whose other half is what its users call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from coord.api.commands import Reply
 from coord.api.errors import CoordError, NotFound, ProtocolError
-from coord.api.ops import CREATE, DELETE, FENCE, FENCED_WRITE, MULTI, SET, Get, List, ReadMode, Row
-from coord.api.results import Page, Result, Znode, result_from_row
+from coord.api.ops import CREATE, DELETE, FENCE, FENCED_WRITE, MULTI, SET, Get, List, Row
+from coord.api.results import Page, Result, Znode
 from coord.api.tokens import Token
 from coord.client.core import Core
 from coord.client.core.arguments import freshness
 from coord.client.core.causality import Floor
+from coord.client.core.engine import LINEARIZABLE
 from coord.client.core.namespace import Namespace
-from coord.client.core.request import Request
+from coord.client.core.request import Request, itself
 from coord.client.link import Link
 
 T = TypeVar("T")
+
+MALFORMED: Final = (TypeError, ValueError, LookupError)
+"""What an answer that is none of its op's meets with, on its way to a typed value."""
 
 FENCEABLE: Final = (CREATE, SET, DELETE, MULTI, FENCE)
 """Codes of the writes that may have to present tokens."""
@@ -59,11 +63,15 @@ class Calls:
 
     # --- asking ---
 
-    async def _write(self, op: Row, deadline: float | None) -> Result:
-        ends_at = self._link.deadline(self._seconds(deadline))
-        request = self._core.write(self._outgoing(op), ends_at, self._link.waiter())
-        await self._link.finished(request)
-        return self._result(request)
+    # Each op is asked for when these are called, and its answer is what they return, to be awaited. They are no
+    # coroutines themselves: each that a call goes through is paid for twice, on the way in and at the waking.
+
+    def _write(self, op: Row, deadline: float | None) -> Coroutine[Any, Any, Result]:
+        link = self._link
+        ends_at = link.deadline(self._seconds(deadline))
+        if self._space is not None or self._tokens:
+            op = self._outgoing(op)
+        return link.finished(self._core.write(op, ends_at, link.waiter()), self._result)
 
     def _outgoing(self, op: Row) -> Row:
         """A write as it is sent: on whole paths, and with the tokens that it has to present."""
@@ -73,27 +81,32 @@ class Calls:
             op = [FENCED_WRITE, [[token.incarnation, token.revision] for token in self._tokens], op]
         return op
 
-    async def _read(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Result:
+    def _read(
+        self, op: Row, at_least: int | None, local: bool, deadline: float | None
+    ) -> Coroutine[Any, Any, Result]:
         mode, revision = freshness(at_least, local, self._floor.revision)
-        return self._result(await self._asked(op, mode, revision, deadline))
+        return self._asked(op, mode, revision, deadline, self._result)
 
-    async def _read_row(self, op: Row, at_least: int | None, local: bool, deadline: float | None) -> Reply:
+    def _read_row(
+        self, op: Row, at_least: int | None, local: bool, deadline: float | None
+    ) -> Coroutine[Any, Any, Reply]:
         mode, revision = freshness(at_least, local, self._floor.revision)
-        return (await self._asked(op, mode, revision, deadline)).row()
+        return self._asked(op, mode, revision, deadline, Request.row)
 
-    async def _asked(self, op: Row, mode: ReadMode, revision: int, deadline: float | None) -> Request:
-        ends_at = self._link.deadline(self._seconds(deadline))
+    def _asked(
+        self, op: Row, mode: int, revision: int, deadline: float | None, answer: Callable[[Request], T]
+    ) -> Coroutine[Any, Any, T]:
+        link = self._link
+        ends_at = link.deadline(self._seconds(deadline))
         if self._space is not None:
             op = self._space.op(op)
-        request = self._core.read(op, mode, revision, ends_at, self._link.waiter())
-        await self._link.finished(request)
-        return request
+        return link.finished(self._core.read(op, mode, revision, ends_at, link.waiter()), answer)
 
     # --- for transactions: linearizable, and the revision also of what is not there ---
 
     async def _look(self, path: str, deadline: float) -> Found:
         """The znode at ``path``, if there is one."""
-        request = await self._asked(Get(path).row(), ReadMode.LINEARIZABLE, 0, deadline)
+        request = await self._asked(Get(path).row(), LINEARIZABLE, 0, deadline, itself)
         try:
             znode = cast(Znode, self._result(request))
         except NotFound:
@@ -102,7 +115,7 @@ class Calls:
 
     async def _look_below(self, path: str, after: str | None, deadline: float) -> tuple[Page | None, int]:
         """One page of the names of its children; ``None`` when there is no znode at ``path``."""
-        request = await self._asked(List(path, after=after).row(), ReadMode.LINEARIZABLE, 0, deadline)
+        request = await self._asked(List(path, after=after).row(), LINEARIZABLE, 0, deadline, itself)
         try:
             page = cast(Page, self._result(request))
         except NotFound:
@@ -113,10 +126,10 @@ class Calls:
 
     def _result(self, request: Request) -> Result:
         if self._space is None:
-            reply = request.reply
-            if reply is None or request.error is not None:
-                return typed(Request.result, request)
-            return typed(result_from_row, request.op, reply[4], reply[2])
+            try:
+                return request.result()
+            except MALFORMED as error:
+                raise _not_understood(error) from error
         try:
             return typed(self._space.result, typed(Request.result, request))
         except CoordError as error:
@@ -134,5 +147,9 @@ def typed(make: Callable[..., T], *arguments: Any) -> T:
     """What a member answered, as typed values."""
     try:
         return make(*arguments)
-    except (TypeError, ValueError, LookupError) as error:
-        raise ProtocolError(f"an answer that this client does not understand: {error}") from error
+    except MALFORMED as error:
+        raise _not_understood(error) from error
+
+
+def _not_understood(error: Exception) -> ProtocolError:
+    return ProtocolError(f"an answer that this client does not understand: {error}")

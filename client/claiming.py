@@ -59,7 +59,7 @@ class Claiming(Calls):
         """
         op = Claim(path, bool(wait), bool(shared), units, label, bool(create), bool(create)).row()
         ends_at, answer, revision = await self._ask(op, deadline)
-        number, token, _, incarnation, lost = answer
+        number, token, _, incarnation, lost, *_ = answer
         whole = path if self._space is None else self._space.outside(path)
         claim = self._link.claims.known(number, whole, token, revision, lost)
         await self._granted(claim, ends_at)
@@ -72,6 +72,7 @@ class Claiming(Calls):
         *,
         wait: bool = True,
         values: bool = False,
+        waits: Callable[[], object] | None = None,
         label: bytes = b"",
         deadline: float | None = None,
     ) -> list[Grant]:
@@ -79,10 +80,11 @@ class Claiming(Calls):
         are held back are passed over, and those whose lanes have no room.
 
         With ``wait`` and no such child: wait for one, first come, first served; else the list may be empty.
-        ``values`` reads their values with them (``Grant.value``). Raises as :meth:`claim` does.
+        ``values`` reads their values with them (``Grant.value``). ``waits`` is called, in the event loop's thread, when
+        it is known that it has to wait. Raises as :meth:`claim` does.
         """
         op = ClaimFirst(parent, count, bool(wait), bool(values), label).row()
-        ends_at, (waiting, found, incarnation), revision = await self._ask(op, deadline)
+        ends_at, (waiting, found, incarnation, *_), revision = await self._ask(op, deadline)
         known = self._link.claims.known
         above = parent if self._space is None else self._space.outside(parent)
         if not waiting:
@@ -90,9 +92,15 @@ class Claiming(Calls):
                 self._grant(
                     known(number, f"{above.rstrip('/')}/{name}", revision, revision, lost), incarnation, value
                 )
-                for number, name, value, lost in found
+                for number, name, value, lost, *_ in found
             ]
         claim = known(waiting, above, 0, revision)
+        if waits is not None and not claim.token:
+            try:
+                waits()
+            except BaseException:
+                self._withdraw(claim)
+                raise
         await self._granted(claim, ends_at)
         grant = self._grant(claim, incarnation)
         if values:

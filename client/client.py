@@ -30,6 +30,7 @@ from coord.client.claiming import Claiming
 from coord.client.core.arguments import PAGE, create_op
 from coord.client.core.mirror import ZNODES_MAX
 from coord.client.core.namespace import below
+from coord.client.core.request import Request
 from coord.client.core.results import LogPage, SessionPage, log_page, session_page
 from coord.client.grant import Grant
 from coord.client.standing import Standing
@@ -337,5 +338,5 @@ class Client(Claiming, Standing):
 
     async def status(self, *, deadline: float | None = None) -> Mapping[str, Any]:
         """How the member that this client is connected to sees itself and the cluster; needs no quorum."""
-        request = await self._asked([STATUS], ReadMode.LOCAL, 0, deadline)
-        return cast("Mapping[str, Any]", request.row()[4])
+        row = await self._asked([STATUS], ReadMode.LOCAL, 0, deadline, Request.row)
+        return cast("Mapping[str, Any]", row[4])

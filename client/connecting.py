@@ -19,6 +19,7 @@ from coord.client.core.arguments import milliseconds
 from coord.client.core.causality import AT_LEAST_VARIABLE, Floor, parse_revision
 from coord.client.core.endpoints import DEFAULT_ENDPOINTS, ENDPOINTS_VARIABLE, Route
 from coord.client.core.namespace import Namespace, below
+from coord.client.core.request import itself
 from coord.client.core.settings import CoreSettings
 from coord.client.dialling import Dial, dial_tcp
 from coord.client.holding import Hold, caller
@@ -153,7 +154,7 @@ class Connecting:
     async def _end_session(self, link: Link) -> None:
         core = link.core
         if core.session and core.state is State.ATTACHED:
-            await link.finished(core.end_session(context=link.waiter(), close=True))
+            await link.finished(core.end_session(context=link.waiter(), close=True), itself)
 
     async def _stop(self) -> None:
         """Close the core and end the tasks. The group is left without the block's exception, which goes its own way:

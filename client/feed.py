@@ -11,7 +11,7 @@ from coord.client.calls import typed
 from coord.client.core.listing import Question
 from coord.client.core.mirror import Mirror
 from coord.client.core.namespace import Namespace
-from coord.client.core.request import Request
+from coord.client.core.request import Request, itself
 from coord.client.core.watching import Watching
 from coord.client.link import Bell, Link
 
@@ -138,7 +138,7 @@ class Feed:
                 row = question.row() if self._space is None else self._space.op(question.row())
                 requests.append(core.read(row, mode, at_least or 0, ends_at, self._link.waiter()))
             for request in requests:
-                await self._link.finished(request)
+                await self._link.finished(request, itself)
         finally:
             for request in requests:
                 if not request.done:

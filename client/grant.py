@@ -12,7 +12,7 @@ from coord.client.calls import typed
 from coord.client.core.arguments import milliseconds
 from coord.client.core.claims import OwnClaim, OwnClaims
 from coord.client.core.namespace import Namespace
-from coord.client.core.request import NEVER
+from coord.client.core.request import NEVER, Request
 from coord.client.kept import GRANT, KeptHere
 from coord.client.link import Link
 
@@ -124,8 +124,8 @@ class Grant(KeptHere):
         ttl_ms = 0 if ttl is None else max(milliseconds(ttl, "a ttl"), 1)
         waiter = self._link.waiter()
         request = self._claims.sign(self.number, ttl_ms, waiter, self._link.deadline(deadline))
-        await self._link.finished(request)
-        return typed(SignedToken.parse, request.row()[4])
+        row = await self._link.finished(request, Request.row)
+        return typed(SignedToken.parse, row[4])
 
     def release_nowait(self) -> None:
         """Give it up, and do not wait for the answer: for code that must not wait. It is sent, and applied, in any
@@ -155,9 +155,8 @@ class Grant(KeptHere):
             return
         waiter = self._link.waiter()
         request = self._claims.release(self._claim.number, to, waiter, ends_at)
-        await self._link.finished(request)
         try:
-            request.row()
+            await self._link.finished(request, Request.row)
         except NotHeld:
             if to:
                 raise

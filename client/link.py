@@ -11,7 +11,7 @@ whatever the tasks here have come to.
 
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import anyio
 import anyio.abc
@@ -32,13 +32,15 @@ from coord.client.waiting import Waiter, here
 
 log = logging.getLogger("coord.client")
 
+T = TypeVar("T")
+
 LOOK_SECONDS: Final = 1.0
 """The clock is looked at no less often. Loops wait by a clock that stands still while the machine sleeps, and
 would go on waiting for what is long past; and a client that nobody holds any more is noticed."""
 
-LATE_SECONDS, LATE_TURNS = 0.1, 3
+LATE_SECONDS, LATE_TURNS = 0.1, 5
 """A look at the clock that comes so late was held up by somebody. What has arrived meanwhile is read first, in so many
-turns of the loop: the answer that is missed may lie there."""
+turns of the loop (two for who reads to be back from waking callers): the answer that is missed may lie there."""
 
 
 class Bell:
@@ -166,8 +168,11 @@ class Link(Streams):
             raise RuntimeError("a link that does not run")
         self._tasks.start_soon(work)
 
-    async def finished(self, request: Request) -> None:
-        """Wait until ``request``, whose context is a waiter, is done. *Cancellation:* it is abandoned."""
+    async def finished(self, request: Request, answer: Callable[[Request], T]) -> T:
+        """Wait until ``request``, whose context is a waiter, is done; returns what ``answer`` makes of it.
+
+        *Cancellation:* it is abandoned.
+        """
         if not self._asked_to_send:
             self._ask_to_send()
         if request.deadline < self._clock_at:
@@ -177,6 +182,7 @@ class Link(Streams):
         finally:
             if not request.done:
                 self.core.abandon(request)
+        return answer(request)
 
     def settle(self) -> None:
         """After something was told to the core: wake whoever has something to do now."""

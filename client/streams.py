@@ -11,6 +11,7 @@ from typing import Final
 
 import anyio
 import anyio.abc
+from anyio.lowlevel import checkpoint
 
 from coord.api.errors import CoordError, Disconnected
 from coord.client.core import OVER, Core, State
@@ -22,6 +23,11 @@ log = logging.getLogger("coord.client")
 
 RECEIVE_BYTES: Final = 256 * 1024
 TROUBLES_MAX: Final = 8
+
+TURN: Final = 64
+"""Callers whose answers came together are woken in two turns, where each is of so many at least: while the members are
+at work for the one half, this program is for the other. (For smaller frames a write costs everyone more than that
+wins.)"""
 
 
 class Streams:
@@ -143,7 +149,22 @@ class Streams:
         while True:
             data = await stream.receive(RECEIVE_BYTES)
             core.received(data, self._now())
+            await self._settle_in_turns()
+
+    async def _settle_in_turns(self) -> None:
+        """Settle; of many callers half are woken once the others have called again, and what they ask is sent.
+
+        *Cancellation:* at once.
+        """
+        others = self.core.take_second_half(TURN)
+        try:
             self.settle()
+            if others:
+                await checkpoint()  # they call
+                await checkpoint()  # it is sent
+        finally:
+            for request in others:
+                request.context.set()
 
     async def _send(self) -> None:
         while True:

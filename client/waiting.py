@@ -64,7 +64,7 @@ class AsyncioWaiter:
     __slots__ = ("_future",)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._future: asyncio.Future[None] = loop.create_future()
+        self._future: asyncio.Future[None] = asyncio.Future(loop=loop)
 
     def set(self) -> None:
         if not self._future.done():  # a waiter that was cancelled, and has not had its turn since
@@ -108,12 +108,15 @@ class TrioWaiter:
             task, self._task = self._task, None
             self._lowlevel.reschedule(task)
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:
+        # Not async: it would be one coroutine more for each call, to be made and to be woken.
+        awaitable: Awaitable[None]
         if self._set:
-            await self._lowlevel.checkpoint()
-            return
-        self._task = self._lowlevel.current_task()
-        await self._lowlevel.wait_task_rescheduled(self._abort)
+            awaitable = self._lowlevel.checkpoint()
+        else:
+            self._task = self._lowlevel.current_task()
+            awaitable = self._lowlevel.wait_task_rescheduled(self._abort)
+        return awaitable
 
     def _abort(self, _: object) -> Any:
         self._task = None

@@ -7,6 +7,7 @@ a rule that finds nothing in those proves nothing by finding nothing in ours.
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,15 +84,33 @@ def room_of(module: str) -> str:
     return max((room for room in FLOORS if within(module, room)), key=len)
 
 
-def imported(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+@cache
+def parsed(source: str) -> ast.Module:
+    """Parsed once, however many rules look at it."""
+    return ast.parse(source)
+
+
+@cache
+def imported(source: str) -> tuple[tuple[int, str, str], ...]:
     """``(line, module, name)`` of every import; a relative one's module starts with dots, a plain one's name is ''."""
-    for node in ast.walk(tree):
+    found = []
+    for node in statements(parsed(source)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name, ""
+            found += [(node.lineno, alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield node.lineno, "." * node.level + (node.module or ""), alias.name
+            module = "." * node.level + (node.module or "")
+            found += [(node.lineno, module, alias.name) for alias in node.names]
+    return tuple(found)
+
+
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All of them, also within others; no expression is looked into, for none has a statement in it."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, name, ())
 
 
 def import_faults(module: str, source: str) -> list[str]:
@@ -99,7 +118,7 @@ def import_faults(module: str, source: str) -> list[str]:
     faults = []
     room = room_of(module)
     ours, third_parties = FLOORS[room]
-    for line, name, item in imported(ast.parse(source)):
+    for line, name, item in imported(source):
         top = name.split(".")[0]
         if name.startswith("."):
             faults.append(f"{module}:{line}: a relative import")
@@ -114,11 +133,23 @@ def import_faults(module: str, source: str) -> list[str]:
     return faults
 
 
+def group_faults(module: str, source: str) -> list[str]:
+    """What is raised within ``except*``: before Python 3.11.4 it comes out in a group of its own, which a user sees."""
+    return [
+        f"{module}:{inner.lineno}: raised within except*"
+        for node in statements(parsed(source))
+        if isinstance(node, ast.TryStar)
+        for handler in node.handlers
+        for inner in ast.walk(handler)
+        if isinstance(inner, ast.Raise)
+    ]
+
+
 def purity_faults(module: str, source: str, known_sets: frozenset[str] = frozenset()) -> list[str]:
     """What a pure room does that it must not. ``known_sets``: names that are sets elsewhere, to be imported."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     faults = []
-    for line, name, item in imported(tree):
+    for line, name, item in imported(source):
         top = name.split(".")[0]
         pure = top in PURE_STDLIB or f"{name}.{item}" in PURE_NAMES or top in (*OURS, "cbor2")
         if not pure:
@@ -152,12 +183,13 @@ def sets_named_in(tree: ast.AST) -> frozenset[str]:
 
 
 def set_iterations(tree: ast.AST, names: frozenset[str]) -> Iterator[int]:
+    taken_whole = _taken_whole(tree)
     for node in ast.walk(tree):
         walked: list[ast.expr] = []
         if isinstance(node, ast.For):
             walked = [node.iter]
         elif isinstance(node, ast.ListComp | ast.DictComp | ast.GeneratorExp):
-            if not _taken_whole(tree, node):
+            if node not in taken_whole:
                 walked = [each.iter for each in node.generators]
         elif isinstance(node, ast.Starred):
             walked = [node.value]
@@ -177,15 +209,14 @@ def set_iterations(tree: ast.AST, names: frozenset[str]) -> Iterator[int]:
                 yield each.lineno
 
 
-def _taken_whole(tree: ast.AST, comprehension: ast.AST) -> bool:
-    """Whether the comprehension is the argument of something that does not mind the order."""
-    return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in _ORDERLESS
-        and comprehension in node.args
+def _taken_whole(tree: ast.AST) -> set[ast.AST]:
+    """What is an argument of something that does not mind the order."""
+    return {
+        argument
         for node in ast.walk(tree)
-    )
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ORDERLESS
+        for argument in node.args
+    }
 
 
 def _is_set_type(annotation: ast.expr) -> bool:
@@ -227,7 +258,7 @@ CLIENT_THINGS = (
 def private_names(source: str) -> frozenset[str]:
     """Names with one underscore before them that ``source`` gives to attributes, methods and functions of its own."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.append(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -245,11 +276,10 @@ def reaches_into_the_client(module: str, source: str, own: frozenset[str]) -> li
     at all that no recipe has made, and no import of it.
     """
     faults = []
-    tree = ast.parse(source)
-    for line, name, item in imported(tree):
+    for line, name, item in imported(source):
         if name.startswith("coord.client") and item.startswith("_"):
             faults.append(f"{module}:{line}: imports {name}.{item}")
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(source)):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
             continue
         of = next(iter(_names(node.value)), "").lstrip("_")
@@ -292,6 +322,11 @@ def test_imports_only_go_down() -> None:
     assert [fault for module, text in SOURCES for fault in import_faults(module, text)] == []
 
 
+def test_nothing_is_raised_within_a_group_s_block() -> None:
+    assert [fault for module, text in SOURCES for fault in group_faults(module, text)] == []
+    assert group_faults("m", "try:\n  f()\nexcept* E as g:\n  if g:\n    raise X from None\n") != []
+
+
 def test_recipes_use_public_names_of_the_client() -> None:
     recipes = [(module, text) for module, text in SOURCES if within(module, "coord.recipes")]
     own = frozenset[str]().union(*(private_names(text) for _, text in recipes))
@@ -302,14 +337,13 @@ def test_only_one_file_knows_cbor2() -> None:
     users = [
         module
         for module, text in SOURCES
-        if module.startswith("coord")
-        and any(name.split(".")[0] == "cbor2" for _, name, _ in imported(ast.parse(text)))
+        if module.startswith("coord") and any(name.split(".")[0] == "cbor2" for _, name, _ in imported(text))
     ]
     assert users == ["coord.wire.cbor"]
 
 
 def test_the_pure_rooms_are_pure() -> None:
-    known = frozenset(name for _, text in PURE_SOURCES for name in module_level_sets(ast.parse(text)))
+    known = frozenset(name for _, text in PURE_SOURCES for name in module_level_sets(parsed(text)))
     assert "WRITES" in known  # coord.api.ops has a frozenset, so the rule has something to find
     assert [fault for module, text in PURE_SOURCES for fault in purity_faults(module, text, known)] == []
 

@@ -13,12 +13,19 @@ from types import FrameType
 
 import pytest
 
-from coord.api.ops import Claim, Get, Multi, Release, Set
+from coord.api.ops import Claim, Get, Multi, ReadMode, Release, Set, WatchScope
+from coord.client.core.request import WRITE
+from coord.wire.client_frames import encode_replies
+from tests.client.script import Script
 from tests.replica.cluster import Client, Cluster
 
 ROOMS = tuple(
     str(Path(__file__).resolve().parent.parent / "coord" / room)
     for room in ("api", "raft", "store", "wire", "replica")
+)
+CLIENT = tuple(
+    str(Path(__file__).resolve().parent.parent / room)
+    for room in ("client/core", "coord/client/core", "coord/wire", "coord/api")
 )
 BATCH = 64
 MARGIN = 0.1
@@ -26,7 +33,7 @@ MARGIN = 0.1
 Act = Callable[[Cluster, Client], None]
 
 
-def counted(act: Callable[[], None]) -> int:
+def counted(act: Callable[[], None], rooms: tuple[str, ...] = ROOMS) -> int:
     """The calls that ``act`` makes within the pure rooms."""
     calls = 0
     ours: dict[str, bool] = {}
@@ -37,7 +44,7 @@ def counted(act: Callable[[], None]) -> int:
             file = frame.f_code.co_filename
             known = ours.get(file)
             if known is None:
-                known = ours[file] = file.startswith(ROOMS)
+                known = ours[file] = file.startswith(rooms)
             calls += known
 
     sys.setprofile(count)
@@ -105,6 +112,35 @@ def test_what_a_request_costs(what: str, act: Act, requests: int, at_leader: boo
     )
 
 
+@pytest.mark.parametrize(
+    ("what", "mode", "op", "answer", "calls"),
+    [
+        ("64 sets", WRITE, Set("/a", b"x" * 100), 5, 34),
+        ("64 gets", ReadMode.LINEARIZABLE, Get("/a"), (b"x" * 100, tuple(range(12))), 38),
+    ],
+)
+def test_what_a_request_costs_the_clients_core(
+    what: str, mode: int, op: Set | Get, answer: object, calls: float
+) -> None:
+    """From the row of its op to its typed result."""
+    script = Script()
+    script.connect()
+    core = script.core
+    rows = [op.row() for _ in range(BATCH)]
+
+    def act() -> None:
+        asked = [core.write(row) if mode == WRITE else core.read(row, mode) for row in rows]
+        core.take_bytes()
+        core.received(encode_replies([(each.id, 0, 7, 7, answer) for each in asked]), script.now)
+        assert len([request.result() for request in core.take_completed()]) == BATCH
+
+    act()
+    cost = counted(act, CLIENT) / BATCH
+    assert cost == pytest.approx(calls, rel=MARGIN), (
+        f"{what}: {cost:.1f} calls a request, {calls} are written down"
+    )
+
+
 def test_a_watched_change_costs_little_for_each_watch() -> None:
     """Ten times the watches on one connection: one event in one frame, still."""
     costs = []
@@ -118,6 +154,37 @@ def test_a_watched_change_costs_little_for_each_watch() -> None:
         sets(1)(cluster, client)
         costs.append(counted(lambda cluster=cluster, client=client: sets(1)(cluster, client)))  # type: ignore[misc]
     assert costs[1] - costs[0] < 3 * (100 - 10)
+
+
+def test_a_change_that_many_watch_is_encoded_once() -> None:
+    """A session more with twenty watches costs a few calls, whatever the numbers of its watches."""
+    costs = []
+    for sessions in (5, 55):
+        cluster = Cluster()
+        writer = cluster.client(cluster.leader())
+        writer.write(Set("/a/0", b"", create=True, parents=True))
+        for _ in range(sessions):
+            client = cluster.client(cluster.leader())
+            for _ in range(20):
+                client.watch("/a/0")
+        cluster.settle()
+        sets(1)(cluster, writer)
+        costs.append(counted(lambda cluster=cluster, writer=writer: sets(1)(cluster, writer)))  # type: ignore[misc]
+    assert (costs[1] - costs[0]) / 50 == pytest.approx(30, rel=MARGIN)
+
+
+def test_watches_of_other_paths_cost_a_change_nothing() -> None:
+    costs = []
+    for watches in (10, 1_000):
+        cluster = Cluster()
+        writer, idle = cluster.client(cluster.leader()), cluster.client(cluster.leader())
+        writer.write(Set("/a/0", b"", create=True, parents=True))
+        for number in range(watches):
+            idle.watch(f"/idle/{number}", scope=WatchScope(1 + number % 3))
+        cluster.settle()
+        sets(1)(cluster, writer)
+        costs.append(counted(lambda cluster=cluster, writer=writer: sets(1)(cluster, writer)))  # type: ignore[misc]
+    assert costs[0] == costs[1]
 
 
 def test_a_request_costs_the_same_in_a_large_tree() -> None:

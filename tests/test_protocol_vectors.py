@@ -120,7 +120,6 @@ from coord.wire.client_frames import (
     decode_client_frame,
     decode_server_frame,
     encode_end_session,
-    encode_events,
     encode_goodbye,
     encode_hello,
     encode_keepalive,
@@ -132,6 +131,7 @@ from coord.wire.client_frames import (
     encode_welcome,
     encode_writes,
 )
+from coord.wire.event_frames import encode_events, encode_group
 from coord.wire.framing import FrameBuffer
 from coord.wire.op_rows import INT_MAX, TTL_MAX_MS, check_op
 
@@ -259,7 +259,7 @@ def encode_server(frame: ServerFrame) -> bytes:
     if isinstance(frame, Replies):
         return encode_replies(frame.rows)
     if isinstance(frame, Events):
-        return encode_events(frame.groups)
+        return encode_events([encode_group(group) for group in frame.groups])
     if isinstance(frame, WatchEnded):
         return encode_watch_ended(frame.watch, from_code(frame.code, frame.message, frame.details))
     assert isinstance(frame, Goodbye)

@@ -1,31 +1,54 @@
 """``make bench``: coord, ZooKeeper and etcd in turn, in several rounds, so that the machine's moods hit all alike.
 
-Writes ``--out`` (JSON, all figures of all rounds) as it goes, and at the end the page ``docs/PERFORMANCE.md`` with its
-pictures.
+Writes ``--out`` (JSON, all figures of all rounds) as it goes, and at the end, after Ctrl-C too, the page
+``docs/PERFORMANCE.md`` with its pictures.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from race.clusters import CLUSTERS, MEMBERS, Cluster, Unmet
-from race.loads import Figures, Work, can, figures, run, start
+from race.clusters import CLUSTERS, MEMBERS, Cluster, Coord, Unmet
+from race.loads import Figures, Work, can, figures, paced, run, start
 from race.report import write_report
-from race.works import FAILOVER, KILL_AFTER_S, MILLION, QUICK_MILLION, REQUESTS, WATCHES
+from race.sessions import allow_files, many_sessions
+from race.works import (
+    FAILOVER,
+    FIRST,
+    HALF_LOAD_S,
+    HANDOFFS,
+    KILL_AFTER_S,
+    MILLION,
+    QUICK_HALF_LOAD_S,
+    QUICK_MILLION,
+    QUICK_SESSIONS,
+    REST,
+    SESSIONS,
+    WATCHES,
+)
 
 HERE = Path(__file__).resolve().parent
 
 
+MISSING = "what is missing below"
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+Part = tuple[str, Callable[[Cluster], None]]
+"""What it is called, and what is done with a cluster."""
 
 
 class Race:
@@ -37,6 +60,8 @@ class Race:
         self.results: dict[str, dict[str, list[dict[str, float]]]] = {}
         self.systems: dict[str, dict[str, str]] = {}
         self.skipped: dict[str, str] = {}
+        self.absent: set[str] = set()
+        self.until: float = time.monotonic() + arguments.minutes * 60
 
     def note(self, title: str, cluster: Cluster, row: dict[str, float]) -> None:
         self.results.setdefault(title, {}).setdefault(cluster.name, []).append(row)
@@ -54,24 +79,56 @@ class Race:
     def wanted(self, title: str) -> bool:
         return not self.arguments.only or any(part in title for part in self.arguments.only)
 
-    def round(self, name: str) -> None:
-        """One round of one system; a fresh cluster for the requests and watches, for the failover, for the million."""
-        folder = self.arguments.folder
-        works = [work for work in (*REQUESTS, *WATCHES) if self.wanted(work.title)]
-        if works:
-            with CLUSTERS[name](folder) as cluster:
+    def run(self) -> None:
+        """Round by round, part by part, each system in turn; a fresh cluster for each part."""
+        for number in range(1, self.arguments.rounds + 1):
+            say(f"round {number} of {self.arguments.rounds}")
+            for part in self.parts(first=number == 1):
+                for name in self.arguments.systems.split(","):
+                    if name not in self.absent and not self.is_late():
+                        self.part(part, name)
+        if self.is_late():
+            self.skipped[MISSING] = f"the run was limited to {self.arguments.minutes:g} minutes"
+
+    def parts(self, first: bool) -> list[Part]:
+        """What is told first comes first; what takes long only in the first round."""
+        found = [self.works((*FIRST, *WATCHES, *HANDOFFS)), ("failover", self.failover)]
+        if first:
+            found += [("million", self.million), ("sessions", self.sessions)]
+        found.append(self.works(REST))
+        return [(title, body) for title, body in found if title and self.wanted(title)]
+
+    def works(self, works: Iterable[Work]) -> Part:
+        wanted = [work for work in works if self.wanted(work.title)]
+
+        def body(cluster: Cluster) -> None:
+            for work in wanted:
+                if can(cluster, work) and not self.is_late():
+                    self.measure(cluster, work)
+
+        return ", ".join(work.title for work in wanted), body
+
+    def part(self, part: Part, name: str) -> None:
+        title, body = part
+        began = time.monotonic()
+        try:
+            cluster = CLUSTERS[name](self.arguments.folder)
+        except Unmet as error:
+            say(f"  {name} is left out: {error}")
+            self.skipped[name] = str(error)
+            self.absent.add(name)
+            return
+        try:
+            with cluster:
                 self.systems[name] = {"version": cluster.version(), "durability": cluster.durability}
-                for work in works:
-                    if can(cluster, work):
-                        self.measure(cluster, work)
-        if self.wanted("failover"):
-            with CLUSTERS[name](folder) as cluster:
-                self.note(
-                    "failover", cluster, {"longest_gap_ms": failover(cluster, self.build).longest_gap_ms}
-                )
-        if self.wanted("million") and not self.results.get("million", {}).get(name):
-            with CLUSTERS[name](folder) as cluster:
-                self.million(cluster)
+                body(cluster)
+        except Unmet as error:
+            say(f"  {error}")
+            self.skipped[f"{name}: {title}"] = str(error)
+        say(f"  {name:9}  {time.monotonic() - began:.0f} s")
+
+    def is_late(self) -> bool:
+        return time.monotonic() > self.until
 
     def measure(self, cluster: Cluster, work: Work) -> None:
         timed = replace(work, seconds=self.arguments.seconds)
@@ -81,19 +138,34 @@ class Race:
             say(f"  {error}")
             self.skipped[f"{cluster.name}: {work.title}"] = str(error)
 
+    def failover(self, cluster: Cluster) -> None:
+        self.note("failover", cluster, {"longest_gap_ms": failover(cluster, self.build).longest_gap_ms})
+
+    def sessions(self, cluster: Cluster) -> None:
+        count = QUICK_SESSIONS if self.arguments.quick else SESSIONS
+        allow_files(count)
+        self.note("sessions", cluster, many_sessions(cluster, count, self.arguments.seconds, self.build))
+
     def million(self, cluster: Cluster) -> None:
-        """Load it, look at the memory, kill a follower and see how long it takes to serve again."""
+        """Load it, look at the memory, load it further, kill a follower and see how long it takes to serve again."""
         before = cluster.resident_mb()
-        work = QUICK_MILLION if self.arguments.quick else MILLION
-        loaded = run(cluster, work, self.build)
-        follower = next(number for number in range(MEMBERS) if number != cluster.leader())
-        resident = cluster.resident_mb()
-        cluster.kill(follower)
-        seconds = cluster.restart(follower)
+        loaded = run(cluster, QUICK_MILLION if self.arguments.quick else MILLION, self.build)
         row = {"creates_per_second": loaded.rate_per_second, "p999_ms": loaded.p999_ms}
-        row |= {"resident_mb": sum(resident) / MEMBERS, "empty_mb": sum(before) / MEMBERS}
-        row |= {"restart_s": seconds, "resident_after_mb": cluster.resident_mb()[follower]}
-        self.note("million", cluster, row)
+        row |= {"resident_mb": sum(cluster.resident_mb()) / MEMBERS, "empty_mb": sum(before) / MEMBERS}
+        try:
+            sets = run(cluster, Work("set", seconds=self.arguments.seconds), self.build)
+            row["sets_per_second"] = sets.rate_per_second
+            if isinstance(cluster, Coord):  # only its load can be paced
+                seconds = QUICK_HALF_LOAD_S if self.arguments.quick else HALF_LOAD_S
+                half = paced(cluster, sets.rate_per_second / 2, seconds)
+                row |= {"half_load_p99_ms": half.p99_ms, "half_load_p999_ms": half.p999_ms}
+                row |= {"half_load_per_second": half.rate_per_second, "half_load_max_ms": half.longest_gap_ms}
+            follower = next(number for number in range(MEMBERS) if number != cluster.leader())
+            cluster.kill(follower)
+            row["restart_s"] = cluster.restart(follower)
+            row["resident_after_mb"] = cluster.resident_mb()[follower]
+        finally:  # the loading took minutes: what is known by now is told
+            self.note("million", cluster, row)
 
 
 def failover(cluster: Cluster, build: Path) -> Figures:
@@ -147,10 +219,18 @@ def main() -> None:
     parser.add_argument(
         "--only",
         action="append",
-        help="works whose title has this in it; may be repeated. Also: failover, million",
+        help="works whose title has this in it; may be repeated. Also: failover, million, sessions",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a million is 20 000: to see that everything runs"
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="after so many nothing new is begun, and the page is written",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a million is 20 000, and 10 000 sessions are 500: to see that everything runs",
     )
     parser.add_argument(
         "--folder",
@@ -168,17 +248,11 @@ def main() -> None:
         if unknown:
             parser.error(f"no system {unknown[0]!r}; there are {', '.join(CLUSTERS)}")
         race = Race(arguments)
-        absent: set[str] = set()
-        for number in range(1, arguments.rounds + 1):
-            say(f"round {number} of {arguments.rounds}")
-            for name in arguments.systems.split(","):
-                try:
-                    if name not in absent:
-                        race.round(name)
-                except Unmet as error:
-                    say(f"  {name} is left out: {error}")
-                    race.skipped[name] = str(error)
-                    absent.add(name)
+        try:
+            race.run()
+        except KeyboardInterrupt:
+            say("interrupted: the page tells what there is")
+            race.skipped[MISSING] = "the run was interrupted"
         race.save()
     write_report(json.loads(arguments.out.read_text()), arguments.page)
     say(f"written: {arguments.page}")

@@ -88,6 +88,14 @@ class Cluster(ABC):
             found.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
         return found
 
+    def cpu_s(self) -> float:
+        """What all members that run have used so far."""
+        ticks = 0
+        for member in self.members:
+            fields = Path(f"/proc/{member.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def wait_serving(self, number: int) -> None:
         until = time.monotonic() + START_S
         while not self._serves(number):

@@ -1,23 +1,26 @@
-"""Watches on coord: ``python -m race.fanout watch-one|watch-own --connections 100 --in-flight 100 --endpoints …``
+"""Watches: ``python -m race.fanout coord watch-one --connections 100 --in-flight 100 --endpoints …``
 
-Each connection opens its watches (all of the very same znode, or each of one of its own); the first sets them; each
-event is counted, with the time since the set was sent. Frames are written by hand, as in ``coord bench``: what is to be
-measured is the service.
+Each connection opens its watches (all of the very same znode, or each of one of its own), and the znodes are set; each
+event is counted, with the time since the sets were sent. Frames are written by hand, as in ``coord bench``: what is to
+be measured is the service. What is counted was delivered: whatever comes is decoded, and the watches that it is for
+are counted; but what is byte by byte the same as before is not decoded again.
 """
 
 import argparse
 import itertools
 import json
-import selectors
+import select
 import socket
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from coord.api.ops import Row, Set, WatchScope
 from coord.limits import SERVER_FRAME_MAX_BYTES
-from coord.wire.cbor import array_of, dumps
+from coord.wire.cbor import array_of, dumps, loads
 from coord.wire.client_frames import (
+    EVENTS,
     WRITES_FRAME,
-    Events,
     Goodbye,
     Hello,
     NewSession,
@@ -28,20 +31,39 @@ from coord.wire.client_frames import (
     encode_hello,
     encode_watch,
 )
-from coord.wire.framing import FrameBuffer, encode_raw_frame
+from coord.wire.framing import FrameBuffer, RawFrame, encode_raw_frame
+from race.zookeeper_frames import ZooKeeperConnection
 
-TOP = "/fanout"
 SETS_PER_FRAME = 64
 SESSION_MS = 600_000
 WATCHES_AT_ONCE = 1_000
 """Unanswered, on one connection."""
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024
+"""More would be allocated by mmap, and given back, for every small frame."""
+KNOWN: dict[bytes, int] = {}
+"""What was decoded already, and how many events it was."""
+KNOWN_MAX = 1_000
+WARM_S = 3.0
+"""Not measured: ZooKeeper's machines compile meanwhile."""
+
+
+class Watching(Protocol):
+    """A connection of any system."""
+
+    def fileno(self) -> int: ...
+    def make(self, paths: Sequence[str], value: bytes) -> None: ...
+    def open_watches(self, paths: Sequence[str]) -> None: ...
+    def set(self, paths: Sequence[str], value: bytes) -> None: ...
+    def delivered(self) -> int: ...
 
 
 class Connection:
+    """A session of coord, with its watches."""
+
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), 30)
+        self.socket.settimeout(None)  # with one, each call would ask the kernel twice
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.ids = itertools.count(1)
         self.written = 0
@@ -53,18 +75,52 @@ class Connection:
         return self.socket.fileno()
 
     def frames(self) -> list[ServerFrame]:
-        found: list[ServerFrame] = []
+        """What has arrived, at least one."""
+        found: list[RawFrame] = []
         while not found:
-            data = self.socket.recv(RECEIVE_BYTES)
-            if not data:
-                raise SystemExit("a member closed the connection")
-            found = [decode_server_frame(raw) for raw in self._buffer.feed(data)]
-        for frame in found:
-            if isinstance(frame, Goodbye):
-                raise SystemExit(f"a member said goodbye: {frame.message}")
-        return found
+            found = self._buffer.feed(self._received())
+        return [self._decoded(raw) for raw in found]
 
-    def write(self, rows: list[Row]) -> None:
+    def delivered(self) -> int:
+        """To how many watches what has arrived brings a change."""
+        data = self._received()
+        whole = not self._buffer.pending_bytes
+        if whole:
+            count = KNOWN.get(data)
+            if count is not None:
+                return count
+        count = 0
+        for raw in self._buffer.feed(data):
+            if raw[0] == EVENTS:
+                for _, _, events in loads(raw[1]):
+                    for _, watches in events:
+                        count += len(watches)
+            else:
+                self._decoded(raw)
+        if whole and not self._buffer.pending_bytes:
+            if len(KNOWN) >= KNOWN_MAX:
+                KNOWN.clear()
+            KNOWN[data] = count
+        return count
+
+    def make(self, paths: Sequence[str], value: bytes) -> None:
+        for start in range(0, len(paths), SETS_PER_FRAME):
+            some = paths[start : start + SETS_PER_FRAME]
+            self._write([Set(path, value, create=True, parents=True).row() for path in some])
+            self._await_answers(len(some))
+
+    def open_watches(self, paths: Sequence[str]) -> None:
+        for start in range(0, len(paths), WATCHES_AT_ONCE):
+            some = list(enumerate(paths, 1))[start : start + WATCHES_AT_ONCE]
+            watches = [Watch(next(self.ids), at, path, WatchScope.ZNODE, None) for at, path in some]
+            self.socket.sendall(b"".join(map(encode_watch, watches)))
+            self._await_answers(len(some))
+
+    def set(self, paths: Sequence[str], value: bytes) -> None:
+        for start in range(0, len(paths), SETS_PER_FRAME):
+            self._write([Set(path, value).row() for path in paths[start : start + SETS_PER_FRAME]])
+
+    def _write(self, rows: list[Row]) -> None:
         items = []
         confirmed = self.written
         for row in rows:
@@ -72,39 +128,57 @@ class Connection:
             items.append(dumps([self.written, row]))
         self.socket.sendall(encode_raw_frame(WRITES_FRAME, array_of([dumps(confirmed), *items])))
 
-    def await_answers(self, count: int) -> None:
+    def _await_answers(self, count: int) -> None:
         while count > 0:
             for frame in self.frames():
                 if isinstance(frame, Replies):
                     count -= len(frame.rows)
 
+    def _received(self) -> bytes:
+        data = self.socket.recv(RECEIVE_BYTES)
+        if not data:
+            raise SystemExit("a member closed the connection")
+        return data
 
-def _delivered(frame: ServerFrame) -> int:
-    """To how many watches a frame brings a change."""
-    if not isinstance(frame, Events):
-        return 0
-    return sum(len(watches) for _, _, changes in frame.groups for _, watches in changes)
+    @staticmethod
+    def _decoded(raw: RawFrame) -> ServerFrame:
+        frame = decode_server_frame(raw)
+        if isinstance(frame, Goodbye):
+            raise SystemExit(f"a member said goodbye: {frame.message}")
+        return frame
 
 
-def make(connection: Connection, paths: list[str], value: bytes) -> None:
-    for start in range(0, len(paths), SETS_PER_FRAME):
-        some = paths[start : start + SETS_PER_FRAME]
-        connection.write([Set(path, value, create=True, parents=True).row() for path in some])
-        connection.await_answers(len(some))
-
-
-def open_watches(connections: list[Connection], paths: list[list[str]]) -> None:
-    """Of each connection, on its paths."""
-    for connection, mine in zip(connections, paths, strict=True):
-        for start in range(0, len(mine), WATCHES_AT_ONCE):
-            some = list(enumerate(mine, 1))[start : start + WATCHES_AT_ONCE]
-            watches = [Watch(next(connection.ids), at, path, WatchScope.ZNODE, None) for at, path in some]
-            connection.socket.sendall(b"".join(map(encode_watch, watches)))
-            connection.await_answers(len(some))
+def rounds(
+    connections: Sequence[Watching],
+    written: Sequence[tuple[Watching, Sequence[str]]],
+    value: bytes,
+    watches: int,
+) -> Iterator[list[tuple[float, int]]]:
+    """Again and again: set, and await all events. Yields how long each lot of events took, and how many they were."""
+    by_number = {connection.fileno(): connection for connection in connections}
+    with select.epoll() as poller:
+        for number in by_number:
+            poller.register(number, select.EPOLLIN)
+        while True:
+            came: list[tuple[float, int]] = []
+            sent_at = time.perf_counter()
+            for connection, paths in written:
+                connection.set(paths, value)
+            awaited = watches
+            while awaited > 0:
+                for number, _ in poller.poll(10, len(by_number)):
+                    count = by_number[number].delivered()
+                    if count:
+                        awaited -= count
+                        came.append((time.perf_counter() - sent_at, count))
+            yield came
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("system", choices=("coord", "zookeeper"))
     parser.add_argument("work", choices=("watch-one", "watch-own"))
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--in-flight", type=int, default=100, help="watches of each connection")
@@ -114,43 +188,36 @@ def main() -> None:
     arguments = parser.parse_args()
     endpoints, value = arguments.endpoints.split(","), bytes(arguments.value_bytes)
     count, each = arguments.connections, arguments.in_flight
-    connections = [Connection(endpoints[number % len(endpoints)]) for number in range(count)]
+    connect: Callable[[str], Watching] = Connection if arguments.system == "coord" else ZooKeeperConnection
+    connections = [connect(endpoints[number % len(endpoints)]) for number in range(count)]
+    top = f"/fanout-{time.time_ns()}"
+    connections[0].make([top], value)
     if arguments.work == "watch-one":
-        paths = [[f"{TOP}/0"] * each for _ in connections]
+        paths = [[f"{top}/0"] * each for _ in connections]
+        written = [(connections[0], [f"{top}/0"])]
     else:
-        paths = [[f"{TOP}/{number * each + at}" for at in range(each)] for number in range(count)]
-    written = sorted({path for mine in paths for path in mine})
-    make(connections[0], written, value)
-    open_watches(connections, paths)
-    latencies: list[float] = []
-    weights: list[int] = []
+        paths = [[f"{top}/{number * each + at}" for at in range(each)] for number in range(count)]
+        written = list(zip(connections, paths, strict=True))
+    for connection, mine in written:
+        connection.make(mine, value)
+    for connection, mine in zip(connections, paths, strict=True):
+        connection.open_watches(mine)
+    latencies: list[tuple[float, int]] = []
+    made = rounds(connections, written, value, count * each)
+    warm_at = time.perf_counter() + WARM_S
+    while time.perf_counter() < warm_at:
+        next(made)
     began = time.perf_counter()
-    with selectors.DefaultSelector() as selector:
-        for connection in connections:
-            selector.register(connection, selectors.EVENT_READ, connection)
-        while time.perf_counter() - began < arguments.seconds:
-            sent_at = time.perf_counter()
-            for start in range(0, len(written), SETS_PER_FRAME):
-                connections[0].write(
-                    [Set(path, value).row() for path in written[start : start + SETS_PER_FRAME]]
-                )
-            awaited = count * each
-            while awaited > 0:
-                for key, _ in selector.select(10):
-                    came = sum(_delivered(frame) for frame in key.data.frames())
-                    if came:
-                        awaited -= came
-                        latencies.append(time.perf_counter() - sent_at)
-                        weights.append(came)
+    while time.perf_counter() - began < arguments.seconds:
+        latencies += next(made)
     took = time.perf_counter() - began
-    done = sum(weights)
+    done = sum(weight for _, weight in latencies)
     row: dict[str, float] = {"done": done, "errors": 0, "rate_per_second": done / took}
-    ordered = sorted(zip(latencies, weights, strict=True))
+    latencies.sort()
     for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999)):
-        passed = itertools.accumulate(weight for _, weight in ordered)
-        row[name] = (
-            next(took for (took, _), upto in zip(ordered, passed, strict=True) if upto >= done * share) * 1000
-        )
+        passed = itertools.accumulate(weight for _, weight in latencies)
+        upto = zip(latencies, passed, strict=True)
+        row[name] = next(took for (took, _), so_far in upto if so_far >= done * share) * 1000
     print(json.dumps(row))
 
 

@@ -2,9 +2,11 @@
 
 coord: ``coord bench``, frames written by hand. ZooKeeper: the asynchronous calls of its Java client
 (``peers/Load.java``). etcd: its Go client (``peers/load.go``). Watches, and a load that must survive the loss of a
-member, go through ``fanout.py`` and ``steady.py`` for coord.
+member, go through ``fanout.py`` and ``steady.py`` for coord; hand-overs of a lock through ``handoffs.py``, and those
+that a program in Python sees through ``../handovers.py``, by coord's client library and by kazoo.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +21,9 @@ HERE = Path(__file__).resolve().parent
 GO_PATH = "/usr/share/gocode"
 """Where Debian has the sources of etcd's client."""
 SLACK_S = 180.0
+PYTHON_HANDOFFS = "handoffs-python"
+WATCH_BY_HAND = "watch-one-by-hand"
+"""ZooKeeper's frames are written by hand, too: what its servers can do, whatever its client can."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,11 @@ class Figures:
 
 
 def can(cluster: Cluster, work: Work) -> bool:
-    """Whether the system has this work: only coord reads at least a revision, and ZooKeeper not linearizably."""
+    """Whether the system has this work: only coord reads at least a revision, ZooKeeper not linearizably, and etcd has
+    no client of its own in Python.
+    """
+    if work.op in (PYTHON_HANDOFFS, WATCH_BY_HAND):
+        return isinstance(cluster, Coord | ZooKeeper)
     if work.op != "get" or isinstance(cluster, Coord):
         return True
     return work.read == "local" if isinstance(cluster, ZooKeeper) else work.read in ("local", "linearizable")
@@ -66,18 +75,28 @@ def can(cluster: Cluster, work: Work) -> bool:
 
 def run(cluster: Cluster, work: Work, build: Path) -> Figures:
     """Load ``cluster``; programs that must be compiled first are put into ``build``."""
-    command = start(cluster, work, build)
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     limit = SLACK_S + work.seconds * 2 + work.count / 500
+    return _ended(f"{cluster.name}: {work.title}", start(cluster, work, build), limit)
+
+
+def paced(cluster: Coord, rate: float, seconds: float) -> Figures:
+    """Sets at a given rate. ``longest_gap_ms`` is the greatest latency."""
+    shape = ["--rate", str(rate), "--seconds", str(seconds), "--endpoints", ",".join(cluster.endpoints)]
+    limit = SLACK_S + seconds * 2
+    return _ended("coord: sets at half load", [sys.executable, "-m", "race.paced", *shape], limit)
+
+
+def _ended(what: str, command: list[str], limit_s: float) -> Figures:
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, env=environment, check=False
+            command, capture_output=True, text=True, timeout=limit_s, env=environment, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise Unmet(f"{cluster.name}: {work.title} did not end within {limit:.0f} s") from error
+        raise Unmet(f"{what} did not end within {limit_s:.0f} s") from error
     lines = ended.stdout.strip().splitlines()
     if not lines or not lines[-1].startswith("{"):
-        raise Unmet(f"{cluster.name}: {work.title} failed: {(ended.stderr or ended.stdout).strip()[-400:]}")
+        raise Unmet(f"{what} failed: {(ended.stderr or ended.stdout).strip()[-400:]}")
     return figures(json.loads(lines[-1]))
 
 
@@ -94,6 +113,10 @@ def figures(row: dict[str, object]) -> Figures:
 def start(cluster: Cluster, work: Work, build: Path) -> list[str]:
     """The command of a load."""
     endpoints = ",".join(cluster.endpoints)
+    if work.op == PYTHON_HANDOFFS:
+        return _handovers(cluster, work, endpoints)
+    if work.op == WATCH_BY_HAND or (isinstance(cluster, Coord) and work.op.startswith("watch")):
+        return _fanout(cluster, work, endpoints)
     if isinstance(cluster, Coord):
         shape = ["--connections", str(work.connections), "--in-flight", str(work.in_flight)]
         shape += [
@@ -104,8 +127,9 @@ def start(cluster: Cluster, work: Work, build: Path) -> list[str]:
             "--endpoints",
             endpoints,
         ]
-        if work.op.startswith("watch"):
-            return [sys.executable, "-m", "race.fanout", work.op, *shape]
+        if work.op == "handoffs":
+            shape = ["--connections", str(work.connections), "--seconds", str(work.seconds)]
+            return [sys.executable, "-m", "race.handoffs", *shape, "--endpoints", endpoints]
         if work.failover:
             return [sys.executable, "-m", "race.steady", *shape]
         count = ["--count", str(work.count)] if work.count else []
@@ -137,7 +161,25 @@ def start(cluster: Cluster, work: Work, build: Path) -> list[str]:
     arguments = [endpoints, op, *map(str, numbers)]
     if isinstance(cluster, ZooKeeper):
         return [*_java(build), *arguments]
-    return [_go(build), *arguments]
+    return [go_program(build), *arguments]
+
+
+def _handovers(cluster: Cluster, work: Work, endpoints: str) -> list[str]:
+    kind = "coord" if isinstance(cluster, Coord) else "kazoo"
+    if kind == "kazoo" and importlib.util.find_spec("kazoo") is None:
+        raise Unmet("no kazoo here (pip install kazoo)")
+    shape = ["--contenders", str(work.connections), "--seconds", str(work.seconds), "--json"]
+    program = str(HERE.parent / "handovers.py")
+    return [sys.executable, program, "--client", kind, "--endpoints", endpoints, *shape]
+
+
+def _fanout(cluster: Cluster, work: Work, endpoints: str) -> list[str]:
+    op = "watch-one" if work.op == WATCH_BY_HAND else work.op
+    return [
+        *(sys.executable, "-m", "race.fanout", cluster.name, op, "--endpoints", endpoints),
+        *("--connections", str(work.connections), "--in-flight", str(work.in_flight)),
+        *("--seconds", str(work.seconds), "--value-bytes", str(work.value_bytes)),
+    ]
 
 
 def _java(build: Path) -> list[str]:
@@ -152,7 +194,7 @@ def _java(build: Path) -> list[str]:
     return ["java", quiet, "-cp", f"{classpath}:{build}", "Load"]
 
 
-def _go(build: Path) -> str:
+def go_program(build: Path) -> str:
     source, made = HERE / "peers/load.go", build / "load"
     if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
         if shutil.which("go") is None:

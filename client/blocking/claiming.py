@@ -2,7 +2,7 @@
 :mod:`coord.client.claiming`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from coord.api.ops import Lane
@@ -61,6 +61,7 @@ class Claiming(Calls):
         *,
         wait: bool = True,
         values: bool = False,
+        waits: Callable[[], object] | None = None,
         label: bytes = b"",
         deadline: float | None = None,
     ) -> list[Grant]:
@@ -68,11 +69,19 @@ class Claiming(Calls):
         are held back are passed over, and those whose lanes have no room.
 
         With ``wait`` and no such child: wait for one, first come, first served; else the list may be empty.
-        ``values`` reads their values with them (``Grant.value``). Raises as :meth:`claim` does.
+        ``values`` reads their values with them (``Grant.value``). ``waits`` is called, in the event loop's thread, when
+        it is known that it has to wait. Raises as :meth:`claim` does.
         """
         client = self._client
         work = partial(
-            client.claim_first, parent, count, wait=wait, values=values, label=label, deadline=deadline
+            client.claim_first,
+            parent,
+            count,
+            wait=wait,
+            values=values,
+            waits=waits,
+            label=label,
+            deadline=deadline,
         )
         grants = self._loop.run(work, client._seconds(deadline), unwanted=self._withdraw_all)
         return [Grant(Portal(self), grant) for grant in grants]

@@ -245,8 +245,9 @@ class OwnClaims:
             self._end(page.error)
             return
         row: Any = page.row()
-        revision, (rows, more, _) = row[2], row[4]
-        for number, path, _session, _client, token, *_, lost in rows:
+        revision, (rows, more, *_) = row[2], row[4]
+        for each in rows:
+            number, path, token, lost = each[0], each[1], each[4], each[10]
             claim = self._all.get(number)
             if claim is None:
                 claim = self._all[number] = OwnClaim(number, path)

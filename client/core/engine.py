@@ -154,7 +154,8 @@ class Core(Conversation):
 
         Writes are applied in the order of these calls, each exactly once.
         """
-        self._check_open()
+        if self.state in OVER:
+            raise self._over_error()
         if not self.settings.session:
             raise SessionRequired("this client was opened without a session, and writes need one")
         return self._requests.submit(op, WRITE, 0, deadline, context)
@@ -171,8 +172,10 @@ class Core(Conversation):
 
         A linearizable read sees every write that was answered before this call.
         """
-        self._check_open()
-        check_int(at_least, 0, INT_MAX, "a revision")
+        if self.state in OVER:
+            raise self._over_error()
+        if at_least != 0:
+            check_int(at_least, 0, INT_MAX, "a revision")
         if not LINEARIZABLE <= mode <= LOCAL:
             raise InvalidRequest(f"there is no read mode {mode!r:.40}")
         return self._requests.submit(op, int(mode), at_least, deadline, context)
@@ -185,6 +188,17 @@ class Core(Conversation):
         """Requests that are done since the last call, in the order of their answers."""
         completed, self._completed = self._completed, []
         return completed
+
+    def take_second_half(self, at_least: int) -> list[Request]:
+        """Of what ``take_completed`` has, the later half, where that is ``at_least`` so many; else nothing. For drivers
+        that wake callers in turns.
+        """
+        half = len(self._completed) // 2
+        if half < at_least:
+            return []
+        others = self._completed[half:]
+        del self._completed[half:]
+        return others
 
     # --- watches ---
 

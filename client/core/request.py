@@ -7,8 +7,9 @@ from coord.api.commands import Reply
 from coord.api.errors import CoordError, InvalidRequest, LimitExceeded, Outcome
 from coord.api.ops import Row
 from coord.api.results import Result, result_from_row
-from coord.client.core.encoding import encode_row
+from coord.client.core.encoding import encode_common
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
+from coord.wire.cbor import dumps
 from coord.wire.op_rows import INT_MAX, check_op
 
 WRITE: Final = -1
@@ -26,8 +27,8 @@ REQUEST_MAX_BYTES: Final = CLIENT_FRAME_MAX_BYTES - 64
 # members' business, and theirs to say.
 _ANY_SIZE: Final = MemberLimits(list_page=INT_MAX)
 
-_ITEM_32, _ITEM_64 = Struct(">BBI"), Struct(">BBQ")
-_LIST_OF_2, _UINT32, _UINT64 = 0x82, 0x1A, 0x1B
+_item = Struct(">BBQ").pack
+_LIST_OF_2, _UINT64 = 0x82, 0x1B
 
 
 class Request:
@@ -80,7 +81,9 @@ class Request:
 
     def result(self) -> Result:
         """The typed result of an op on the tree. Raises the request's error."""
-        row = self.row()
+        row = self.reply
+        if row is None or self.error is not None:
+            row = self.row()  # which raises: written out, for one of these comes with each call
         return result_from_row(self.op, row[4], row[2])
 
     def fail(self, error: CoordError) -> None:
@@ -95,13 +98,20 @@ class Request:
         self.done = True
 
 
+def itself(request: Request) -> Request:
+    """For who wants more of an answered request than its row, or its result."""
+    return request
+
+
 def encode_op(op: Row) -> bytes:
     """The bytes of a valid op. Raises :class:`InvalidRequest` or :class:`LimitExceeded` (both refused)."""
-    check_op(op, _ANY_SIZE)
-    try:
-        encoded = encode_row(op)
-    except (ValueError, TypeError) as error:  # a text that is no UTF-8, deep inside
-        raise InvalidRequest(f"this cannot be sent: {error}") from error
+    encoded = encode_common(op)
+    if encoded is None:
+        check_op(op, _ANY_SIZE)
+        try:
+            encoded = dumps(op)
+        except (ValueError, TypeError) as error:  # a text that is no UTF-8, deep inside
+            raise InvalidRequest(f"this cannot be sent: {error}") from error
     if len(encoded) > REQUEST_MAX_BYTES:
         raise LimitExceeded(
             f"a request of {len(encoded)} bytes; at most {REQUEST_MAX_BYTES} fit into a frame",
@@ -112,6 +122,4 @@ def encode_op(op: Row) -> bytes:
 
 def item(request: Request) -> bytes:
     """``[id, op]``, as it stands in a frame."""
-    if request.id < 1 << 32:
-        return _ITEM_32.pack(_LIST_OF_2, _UINT32, request.id) + request.encoded
-    return _ITEM_64.pack(_LIST_OF_2, _UINT64, request.id) + request.encoded
+    return _item(_LIST_OF_2, _UINT64, request.id) + request.encoded

@@ -94,15 +94,17 @@ class Requests:
         encoded = encode_op(op)
         queue = self._writes if mode == WRITE else self._reads
         bounds = self._settings
-        if len(queue) >= bounds.queue or self._queued_bytes + len(encoded) > bounds.queue_bytes:
+        queued_bytes = self._queued_bytes + len(encoded)
+        if queued_bytes > bounds.queue_bytes or len(queue) >= bounds.queue:
             raise Overloaded(
                 f"{len(queue)} requests of {self._queued_bytes} bytes wait to be sent; at most {bounds.queue} and "
                 f"{bounds.queue_bytes} may"
             )
+        self._queued_bytes = queued_bytes
         request = Request(op, encoded, mode, at_least, deadline, context)
         queue.append(request)
-        self._queued_bytes += len(encoded)
-        self.heed(deadline)
+        if deadline < self.earliest_deadline:
+            self.earliest_deadline = deadline
         return request
 
     def heed(self, deadline: float) -> None:

@@ -78,7 +78,7 @@ class SessionPage:
 
 def log_page(row: Any, revision: int, path: str, space: Namespace | None = None) -> LogPage:
     """From a reply's row; only changes at ``path`` and below, as seen from inside of ``space``."""
-    first_revision, revisions = row
+    first_revision, revisions, *_ = row
     check_text(path)
     path = check_path(path) if space is None else space.outside(path)
     entries = [
@@ -94,8 +94,8 @@ def log_page(row: Any, revision: int, path: str, space: Namespace | None = None)
             request,
             Reason(why),
         )
-        for number, log_index, wall_ms, changes in revisions
-        for kind, changed, value, version, session, request, why in changes
+        for number, log_index, wall_ms, changes, *_ in revisions
+        for kind, changed, value, version, session, request, why, *_ in changes
         if changed == path or is_below(changed, path)
     ]
     next_revision = revisions[-1][0] + 1 if revisions else revision + 1
@@ -104,9 +104,9 @@ def log_page(row: Any, revision: int, path: str, space: Namespace | None = None)
 
 def session_page(row: Any, revision: int) -> SessionPage:
     """From a reply's row."""
-    sessions, more = row
+    sessions, more, *_ = row
     found = [
         SessionInfo(session, timeout_ms, principal, client, opened_ms, tuple(paths), count)
-        for session, timeout_ms, principal, client, opened_ms, paths, count in sessions
+        for session, timeout_ms, principal, client, opened_ms, paths, count, *_ in sessions
     ]
     return SessionPage(tuple(found), more, revision)

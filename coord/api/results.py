@@ -32,6 +32,8 @@ from coord.api.signed import SignedToken
 from coord.api.tokens import Token
 
 _KINDS: Final = {int(kind): kind for kind in Kind}
+_OTHER_KIND: Final = Kind.OTHER
+_tuple: Final = tuple.__new__
 
 
 class Stat(NamedTuple):
@@ -60,7 +62,7 @@ class Stat(NamedTuple):
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> "Stat":
         """From the twelve numbers of the protocol, in the order of the fields above."""
-        return cls._make((*row[:10], _KINDS.get(row[10], Kind.OTHER), *row[11:]))
+        return _tuple(cls, (*row[:10], _KINDS.get(row[10], _OTHER_KIND), row[11]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,10 @@ Result = (
 
 
 def result_from_row(op: Row, row: Any, revision: int) -> Result:
-    """The typed result of ``op`` (its row) from the result row of a reply at ``revision``."""
+    """The typed result of ``op`` (its row) from the result row of a reply at ``revision``.
+
+    Fields after those that are known are passed over: a later member may have more to say.
+    """
     code = op[0]
     if code == SET:
         return Written(row, revision)
@@ -282,7 +287,8 @@ def result_from_row(op: Row, row: Any, revision: int) -> Result:
         return None if row is None else Stat.from_row(row)
     if code == LIST:
         children = tuple(
-            Child(name, value, None if stat is None else Stat.from_row(stat)) for name, value, stat in row[0]
+            Child(name, value, None if stat is None else Stat.from_row(stat))
+            for name, value, stat, *_ in row[0]
         )
         return Page(children, row[1], revision)
     if code == MULTI:
@@ -303,19 +309,21 @@ def result_from_row(op: Row, row: Any, revision: int) -> Result:
 
 def _claim_result(code: int, row: Any, revision: int) -> Result:
     if code == CLAIM:
-        number, token, before, incarnation, lost = row
+        number, token, before, incarnation, lost, *_ = row
         return Claiming(number, Token(incarnation, token) if token else None, before, lost, revision)
     if code == CLAIM_FIRST:
-        waiting, claimed, incarnation = row
-        children = tuple(ClaimedChild(*each) for each in claimed)
+        waiting, claimed, incarnation, *_ = row
+        children = tuple(ClaimedChild(*each[:4]) for each in claimed)
         return ClaimedFirst(waiting, children, Token(incarnation, revision), revision)
     if code == RELEASE:
         return Released(row or None, revision)
     if code == CLAIMS:
-        found, more, incarnation = row
+        found, more, incarnation, *_ = row
         return ClaimPage(
             tuple(
-                ClaimRow(number, path, session, client, Token(incarnation, token) if token else None, *rest)
+                ClaimRow(
+                    number, path, session, client, Token(incarnation, token) if token else None, *rest[:6]
+                )
                 for number, path, session, client, token, *rest in found
             ),
             more,
@@ -324,7 +332,7 @@ def _claim_result(code: int, row: Any, revision: int) -> Result:
         )
     if code == CLAIM_INFO:
         capacity, delay_ms, left_ms, holders, waiters, fenced_by, fences, incarnation, lost, *rest = row
-        held_back_ms, lanes, children = rest
+        held_back_ms, lanes, children, *_ = rest
         return ClaimFacts(
             capacity,
             delay_ms,
@@ -337,8 +345,8 @@ def _claim_result(code: int, row: Any, revision: int) -> Result:
             lost,
             held_back_ms != 0,
             held_back_ms,
-            tuple(Lane(*lane) for lane in lanes),
-            ChildrenFacts(*children),
+            tuple(Lane(*lane[:4]) for lane in lanes),
+            ChildrenFacts(*children[:4]),
             revision,
         )
     if code == SIGN_TOKEN:

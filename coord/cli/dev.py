@@ -11,7 +11,7 @@ import trio
 import typer
 
 from coord.api.errors import CoordError
-from coord.cli.exits import STORAGE, USAGE
+from coord.cli.exits import OK, STORAGE, USAGE
 from coord.client import connect
 
 MEMBERS: Final = 3
@@ -29,11 +29,14 @@ def dev(
     ] = 4711,
 ) -> None:
     """Run three members on 127.0.0.1 until Ctrl-C; a member that dies is restarted."""
+    code = OK
     try:
         trio.run(_supervise, data, port)
     except* _CannotRun as group:
         typer.echo(f"coord dev: {group.exceptions[0]}", err=True)
-        raise typer.Exit(USAGE) from None
+        code = USAGE
+    if code:
+        raise typer.Exit(code)
 
 
 class _CannotRun(Exception):

@@ -30,6 +30,8 @@ UNAVAILABLE: Final = 5
 """No member answered, no quorum, or not in time. Trying again may help."""
 STORAGE: Final = 6
 """A data folder that cannot be used."""
+INTERRUPTED: Final = 130
+"""Ctrl-C, as shells say it."""
 
 # Those of `coord lock` and `coord elect`, which else end with the code of their command. They are where a shell has its
 # own, above what commands use; a command that was ended by a signal counts as 128 and its number, as in a shell.

@@ -7,7 +7,7 @@ import anyio
 import typer
 
 from coord.api.errors import CoordError
-from coord.cli.exits import exit_code, first_error
+from coord.cli.exits import INTERRUPTED, OK, exit_code, first_error
 from coord.cli.options import endpoints_or_default
 from coord.client import Client, connect
 
@@ -32,13 +32,17 @@ def run(command: Callable[[Client], Awaitable[Any]], endpoints: str | None, *, s
 
 def run_plain(main: Callable[[], Awaitable[None]]) -> None:
     """Run ``main``; a :class:`CoordError` of it becomes a line and an exit code, Ctrl-C an end without a word."""
+    code = OK
     try:
         anyio.run(main, backend="trio")
     except* CoordError as group:
         error = first_error(group)
         typer.echo(f"coord: {error.message}", err=True)
-        raise typer.Exit(exit_code(error)) from None
+        code = exit_code(error)
     except* KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        code = INTERRUPTED
     except* BrokenPipeError:
-        raise typer.Exit(0) from None  # `coord … | head`: the reader has what it wanted
+        pass  # `coord … | head`: the reader has what it wanted
+    # Not within the blocks: what they raise comes out of them in a group of its own, before Python 3.11.4.
+    if code:
+        raise typer.Exit(code)

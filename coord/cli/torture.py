@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coord.cli.exits import FAILED, UNAVAILABLE, USAGE
+from coord.cli.exits import FAILED, INTERRUPTED, UNAVAILABLE, USAGE
 from coord.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def torture(
     except NotUp as error:
         _fail(f"the cluster never came up: {error}", UNAVAILABLE)
     except KeyboardInterrupt:
-        _fail(f"interrupted; what was recorded until then is in {settings.out}/history.jsonl", 130)
+        _fail(f"interrupted; what was recorded until then is in {settings.out}/history.jsonl", INTERRUPTED)
     if as_json:
         typer.echo(report.to_json())
     else:

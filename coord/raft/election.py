@@ -7,7 +7,7 @@ Who may disturb whom:
   with.
 - A member that heard from a leader less than ``election_ticks`` ago answers no candidate (the thesis's remedy
   for members that were removed and do not know it, §4.2.3), and does not even take over the candidate's term;
-  unless the leader itself asked for the election (``forced``).
+  unless the leader itself asked for the election (``forced``); or its process is said to be gone (peer_down.py).
 - A member that is not a voter in its own configuration does not campaign (but see :func:`may_campaign`). It does
   vote when asked: it may have been made a voter by entries that it has not received, and without its vote those
   might never be committed.
@@ -31,7 +31,7 @@ from coord.raft.proposals import append_commands
 from coord.raft.quorum import cannot_win, has_quorum
 from coord.raft.roles import Role
 from coord.raft.state import RaftState
-from coord.raft.terms import become_follower, draw_timeout, enter_term
+from coord.raft.terms import be_patient, become_follower, draw_timeout, enter_term
 
 
 def tick_election(state: RaftState) -> None:
@@ -101,6 +101,7 @@ def campaign(state: RaftState, forced: bool) -> None:
     """Spend a term: vote for oneself and ask the others, both once it is on disk."""
     enter_term(state, state.term + 1)
     state.vote = state.member_id
+    state.short_timeouts = 0  # what a term was spent on has its time, on slow disks too (peer_down.py)
     _become_candidate(state, Role.CANDIDATE)
     request = Vote(state.term, state.log.last_index, state.log.last_term, forced)
     for member in members_of(state.configuration):
@@ -133,6 +134,8 @@ def handle_pre_vote(state: RaftState, sender: int, message: PreVote) -> None:
         and not hears_a_leader(state)
         and _log_is_up_to_date(state, message.last_index, message.last_term)
     )
+    if granted and state.short_timeouts:
+        be_patient(state)  # it is the other's turn now
     # A refusal tells our term: a candidate that is behind could ask for ever for terms that are over.
     send(state, sender, PreVoteReply(message.term if granted else state.term, granted))
 
@@ -163,7 +166,7 @@ def handle_vote(state: RaftState, sender: int, message: Vote) -> None:
         send(state, sender, VoteReply(state.term, False))
         return
     state.vote = sender
-    state.election_elapsed = 0
+    be_patient(state)
     # Not before it is on disk: a vote that a restart forgets is given twice, and one term gets two leaders.
     send_when_durable(state, sender, VoteReply(state.term, True))
 

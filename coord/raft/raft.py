@@ -26,6 +26,7 @@ from coord.raft.membership import propose_configuration
 from coord.raft.membership_log import configuration_at, configurations_compacted_to, scan_configurations
 from coord.raft.messages import Message
 from coord.raft.outputs import Outputs
+from coord.raft.peer_down import peer_down
 from coord.raft.persistence import batch_synced, release_held, send, take_batch
 from coord.raft.progress import ProgressState
 from coord.raft.proposals import append_commands
@@ -251,6 +252,10 @@ class Raft:
     def peer_unreachable(self, peer: int) -> None:
         """The link to ``peer`` broke; messages may be lost."""
         replication.peer_unreachable(self._state, peer)
+
+    def peer_down(self, peer: int) -> None:
+        """The process of ``peer`` is gone, by all that the shell can see. It may be wrong: see peer_down.py."""
+        peer_down(self._state, peer)
 
     # -- outputs ---------------------------------------------------------------------------------------------------
 

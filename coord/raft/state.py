@@ -96,6 +96,7 @@ class RaftState:
         "role",
         "round",
         "settings",
+        "short_timeouts",
         "snapshot",
         "term",
         "term_start_index",
@@ -134,7 +135,10 @@ class RaftState:
         """Ticks since this member heard from the leader, granted a vote, or began to campaign. A leader: since it
         last checked its quorum."""
         self.election_timeout = 0
-        """In ``[election_ticks, 2 * election_ticks)``, drawn anew for each campaign."""
+        """In ``[election_ticks, 2 * election_ticks)``, drawn anew for each campaign; less after a report that the
+        leader is down (peer_down.py)."""
+        self.short_timeouts = 0
+        """So many of the next timeouts are short. 0 but for who asks for pre-votes, or is to, after such a report."""
         self.votes: dict[int, bool] = {}
         """(PRE_)CANDIDATE: who answered, and whether it granted. Its own grant is here once that is on disk."""
 

@@ -1,8 +1,15 @@
 """Moving between terms, and back to being a follower: the transitions that any input may cause."""
 
+from typing import Final
+
 from coord.api.checks import check
 from coord.raft.roles import Role
 from coord.raft.state import RaftState
+
+SHORT_MIN_TICKS: Final = 2
+SHORT_SPREAD_TICKS: Final = 6
+"""Short timeouts are drawn from ``[SHORT_MIN_TICKS, SHORT_MIN_TICKS + SHORT_SPREAD_TICKS)``: some round trips and
+syncs, and seldom the same for two. Where election timeouts are hardly longer, the spread is theirs."""
 
 
 def enter_term(state: RaftState, term: int) -> None:
@@ -36,12 +43,27 @@ def become_follower(state: RaftState, term: int, leader: int) -> None:
         draw_timeout(state)
     state.leader = leader
     if leader:
-        state.election_elapsed = 0
+        be_patient(state)
+
+
+def be_patient(state: RaftState) -> None:
+    """This member follows a leader, or voted for somebody: from now on that one has a whole election timeout."""
+    state.election_elapsed = 0
+    state.short_timeouts = 0
+    if state.election_timeout < state.settings.election_ticks:
+        draw_timeout(state)
 
 
 def draw_timeout(state: RaftState) -> None:
-    """A new election timeout, so that those who collided once are unlikely to collide again (thesis §3.4)."""
+    """A new election timeout, so that those who collided once are unlikely to collide again (thesis §3.4).
+
+    Short ones come first after a report that the leader is down; see peer_down.py.
+    """
     ticks = state.settings.election_ticks
+    if state.short_timeouts:
+        state.short_timeouts -= 1
+        state.election_timeout = SHORT_MIN_TICKS + state.dice.below(min(SHORT_SPREAD_TICKS, ticks))
+        return
     state.election_timeout = ticks + state.dice.below(ticks)
 
 

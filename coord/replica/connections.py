@@ -11,7 +11,8 @@ from coord.api.commands import Reply
 from coord.api.errors import CoordError
 from coord.replica.inputs import ClientOutput
 from coord.replica.reads import Waiting
-from coord.wire.client_frames import EventGroup, encode_events, encode_goodbye, encode_replies
+from coord.wire.client_frames import encode_goodbye, encode_replies
+from coord.wire.event_frames import EncodedGroup, encode_events
 
 FRAME_EVENTS_BYTES: Final = 1024 * 1024
 """Groups share a frame up to about this size."""
@@ -30,7 +31,7 @@ class _Rows(list[Reply]):
         self.bytes = value_bytes
 
 
-class _Groups(list[EventGroup]):
+class _Groups(list[EncodedGroup]):
     """Events that go out together."""
 
 
@@ -102,7 +103,7 @@ class Connection:
         self.answered += 1
         self._parts.append(_Rows((row,), 0))
 
-    def event(self, group: EventGroup) -> None:
+    def event(self, group: EncodedGroup) -> None:
         """Tell this client's watches of a revision."""
         parts = self._parts
         last = parts[-1] if parts else None
@@ -137,23 +138,24 @@ class Connection:
         parts, self._parts = self._parts, []
         answered, self.answered = self.answered, 0
         self.queued_bytes = 0
-        return ClientOutput(self.id, b"".join(_encoded(parts)), answered, self.closing)
+        data = _encoded(parts[0]) if len(parts) == 1 else b"".join(map(_encoded, parts))
+        return ClientOutput(self.id, data, answered, self.closing)
 
 
-def _encoded(parts: list[bytes | _Rows | _Groups]) -> Iterable[bytes]:
-    for part in parts:
-        if isinstance(part, bytes):
-            yield part
-        elif isinstance(part, _Groups):
-            yield from _event_frames(part)
-        else:
-            yield from _reply_frames(part)
+def _encoded(part: bytes | _Rows | _Groups) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if isinstance(part, _Rows):
+        return b"".join(_reply_frames(part))
+    if len(part) == 1:
+        return part[0].frame  # shared with all that are told the same
+    return b"".join(_event_frames(part))
 
 
-def _event_frames(groups: list[EventGroup]) -> Iterable[bytes]:
-    start, size = 0, 0
+def _event_frames(groups: list[EncodedGroup]) -> Iterable[bytes]:
+    start = size = 0
     for position, group in enumerate(groups):
-        weight = sum(len(change[2] or b"") + len(change[1]) + 40 for change, _ in group.events)
+        weight = len(group.data)
         if size and size + weight > FRAME_EVENTS_BYTES:
             yield encode_events(groups[start:position])
             start, size = position, 0

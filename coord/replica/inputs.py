@@ -23,6 +23,14 @@ class PeerLost(NamedTuple):
     peer: int
 
 
+class PeerDown(NamedTuple):
+    """The process of ``peer`` is gone: its connections ended, and its host refuses new ones. All that it had said was
+    given before. A hint, and safe when it is wrong (coord/raft/peer_down.py).
+    """
+
+    peer: int
+
+
 class Persisted(NamedTuple):
     """Batch ``number`` is synced."""
 
@@ -116,6 +124,7 @@ Input = (
     Tick
     | FromPeer
     | PeerLost
+    | PeerDown
     | Persisted
     | ClientConnected
     | FromClient

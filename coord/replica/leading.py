@@ -44,7 +44,9 @@ def tick(state: ReplicaState) -> None:
         return
     if state.ticks % state.settings.lease_ticks or raft.term_at(raft.commit_index) != raft.term:
         return  # not before an entry of this term is committed: until then this member knows less than it has
-    overdue = leases.take_overdue({session.id: session.timeout_ms for session in store.sessions.values()})
+    overdue: list[int] = []
+    if leases.may_be_overdue:
+        overdue = leases.take_overdue({session.id: session.timeout_ms for session in store.sessions.values()})
     if overdue:
         index = _propose(state, [encode_command((EXPIRE_SESSIONS, overdue))])
         state.expire_index = index or state.expire_index

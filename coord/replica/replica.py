@@ -24,6 +24,7 @@ from coord.replica.inputs import (
     FromPeer,
     Input,
     Outputs,
+    PeerDown,
     PeerLost,
     Persisted,
     SectionLoaded,
@@ -312,6 +313,7 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[ReplicaState, Any], None]]] = {
     Tick: _tick,
     FromPeer: lambda state, each: receive_messages(state, each.peer, each.messages),
     PeerLost: _peer_lost,
+    PeerDown: lambda state, each: state.raft.peer_down(each.peer),
     Persisted: lambda state, each: state.raft.persisted(each.number),
     ClientConnected: lambda state, each: clients.connected(
         state, each.connection, each.secret, each.principal

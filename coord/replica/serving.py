@@ -29,6 +29,7 @@ from coord.wire.client_frames import (
     encode_watch_ended,
     encode_welcome,
 )
+from coord.wire.event_frames import encode_group
 
 STEP_BYTES = 1024 * 1024
 """Of values that one client is sent in one step. One large read may go over it, not one after another."""
@@ -152,7 +153,7 @@ def _replay_some(state: ReplicaState, client: Connection, watcher: Watcher, chan
         watcher.next_revision = revision[0] + 1
         looked_at += len(revision[3])
         if group is not None:
-            client.event(group)
+            client.event(encode_group(group))
             state.dirty[client.id] = None
             size += sum(len(change[2] or b"") + len(change[1]) for change, _ in group.events)
         if size > REPLAY_BYTES or looked_at >= changes_max:
@@ -170,8 +171,7 @@ def end_watches_by_gap(state: ReplicaState, from_revision: int) -> None:
         if watcher.live:
             client = state.connections[watcher.connection]
             watcher.next_revision = max(watcher.next_revision, from_revision)
-            watcher.live = False
-            state.watches.replaying[(watcher.connection, watcher.number)] = watcher
+            state.watches.make_replaying(watcher)
             client.replaying += 1
 
 

@@ -8,6 +8,7 @@ from coord.replica.state import ReplicaState
 def status_row(state: ReplicaState) -> dict[str, Any]:
     """Plain data, keys in the words of the design; a peer's lag is in entries, ``None`` unless this leads."""
     raft, store = state.raft.status(), state.store
+    claims, waiting = store.claims, store.claims.waiting_count
     return {
         "member": state.who.member,
         "cluster": state.who.cluster.hex(),
@@ -28,6 +29,11 @@ def status_row(state: ReplicaState) -> dict[str, Any]:
         "sessions": len(store.sessions),
         "connections": len(state.connections),
         "watches": len(state.watches),
+        "claims_held": len(claims.by_number) - waiting,
+        "claims_waiting": waiting,
+        "claims_waiting_for_lanes": store.candidates.queue.size,
+        "claims_granted": claims.granted,
+        "held_back": len(claims.held_back),
         "pending_commands": state.proposals.pending_count,
         "waiting_reads": state.waiting_reads,
         "voters": list(raft.configuration.voters),

@@ -13,7 +13,9 @@ from typing import Final, TypeVar
 from coord.api.events import DELETED, WITHDRAWN, Change, Revision
 from coord.api.ops import WATCH_CLAIMS, WatchScope
 from coord.api.paths import ROOT, ancestors, is_below, parent
+from coord.wire.cbor import dumps
 from coord.wire.client_frames import EventGroup
+from coord.wire.event_frames import EncodedGroup, Event, Numbers, encode_numbers, encode_told
 
 ZNODE, CHILDREN, SUBTREE = int(WatchScope.ZNODE), int(WatchScope.CHILDREN), int(WatchScope.SUBTREE)
 CLAIMS = int(WatchScope.CLAIMS)
@@ -56,33 +58,89 @@ class Watcher:
         return path == self.path or is_below(path, self.path)
 
 
+class Place:
+    """The watches of one connection at one place: of one path and scope, or of one session's claims."""
+
+    __slots__ = ("first", "last", "numbers", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: dict[int, Watcher] = {}
+        """By number."""
+        self.numbers: Numbers = (0, b"")
+        """Of the live ones that want what happens at the revisions ``[first, last]``: made once, and not for each
+        event."""
+        self.first, self.last = 1, 0
+
+    def forget(self) -> None:
+        """One came, went, or became live."""
+        self.first, self.last = 1, 0
+
+    def look(self, revision: int) -> Numbers:
+        """Make ``numbers`` right for ``revision``."""
+        live = [watcher for watcher in self.watchers.values() if watcher.live]
+        wanting = [watcher.number for watcher in live if revision >= watcher.next_revision]
+        self.numbers = (len(wanting), encode_numbers(wanting))
+        # All of them, and so from now on; or else: 1. A client saw revision 9 at another member, and watches from 10 on
+        # here, where 7 is the last. 2. It is live at once, for there is no past to be told. 3. Here comes 8.
+        self.first, self.last = revision, (NO_END if len(wanting) == len(live) else revision)
+        return self.numbers
+
+
+NO_END: Final = 2**63
+
 MATCHES_MAX: Final = 100_000
 """Events of one revision times watches of one connection that each is for. Beyond: the connection is cut. Twenty
 thousand watches of one path and a revision of ten thousand changes there would keep all clients waiting for minutes."""
 
-_Table = dict[str, dict[int, dict[int, Watcher]]]
-"""Path -> connection -> number -> watch."""
+_Table = dict[str, dict[int, Place]]
+"""Path -> connection -> its watches there."""
 _Tables = dict[int, _Table]
 """By scope."""
+
+
+class _Told:
+    """What some connections are told of one revision so far: one event more than those ``before``."""
+
+    __slots__ = ("_group", "before", "event", "matches")
+
+    def __init__(self, before: "_Told | None", event: Event) -> None:
+        self.before = before
+        self.event = event
+        self.matches: int = event[1][0] + (0 if before is None else before.matches)
+        """Events times watches."""
+        self._group: EncodedGroup | None = None
+
+    def group(self, revision: int, wall_ms: int) -> EncodedGroup | None:
+        """``None``: too much."""
+        if self._group is None and self.matches <= MATCHES_MAX:
+            events = []
+            told: _Told | None = self
+            while told is not None:
+                events.append(told.event)
+                told = told.before
+            events.reverse()
+            self._group = encode_told(revision, wall_ms, events)
+        return self._group
 
 
 class Watches:
     """All watches, by what they are about and by whose they are."""
 
-    __slots__ = ("_by_connection", "_by_session", "_of_claims", "_tables", "replaying")
+    __slots__ = ("_by_connection", "_by_session", "_count", "_of_claims", "_tables", "replaying")
 
     def __init__(self) -> None:
         self._tables: _Tables = {ZNODE: {}, CHILDREN: {}, SUBTREE: {}}
         self._of_claims: _Tables = {ZNODE: {}, CHILDREN: {}, SUBTREE: {}}
         """Those that are told of claims, too; they are in both."""
-        self._by_session: dict[int, dict[int, dict[int, Watcher]]] = {}
-        """Session -> connection -> number -> watch, those with the scope CLAIMS."""
+        self._by_session: dict[int, dict[int, Place]] = {}
+        """Session -> connection -> those with the scope CLAIMS."""
         self._by_connection: dict[int, dict[int, Watcher]] = {}
+        self._count = 0
         self.replaying: dict[tuple[int, int], Watcher] = {}
         """Those that are not live yet."""
 
     def __len__(self) -> int:
-        return sum(len(watchers) for watchers in self._by_connection.values())
+        return self._count
 
     def __bool__(self) -> bool:
         return bool(self._by_connection)
@@ -96,7 +154,6 @@ class Watches:
 
     def add(self, watcher: Watcher) -> None:
         """Add a watch, not live yet; its number must be free on its connection."""
-        key = (watcher.connection, watcher.number)
         if watcher.scope == CLAIMS:
             _put(self._by_session, watcher.session, watcher)
         else:
@@ -104,14 +161,20 @@ class Watches:
             if watcher.claims:
                 _put(self._of_claims[watcher.scope], watcher.path, watcher)
         self._by_connection.setdefault(watcher.connection, {})[watcher.number] = watcher
-        self.replaying[key] = watcher
+        self.replaying[(watcher.connection, watcher.number)] = watcher
+        self._count += 1
 
     def make_live(self, watcher: Watcher) -> None:
-        watcher.live = True
+        """It was told the past."""
         del self.replaying[(watcher.connection, watcher.number)]
+        self._set_live(watcher, True)
+
+    def make_replaying(self, watcher: Watcher) -> None:
+        """It is live, and is to be told the past again, from its ``next_revision`` on."""
+        self.replaying[(watcher.connection, watcher.number)] = watcher
+        self._set_live(watcher, False)
 
     def remove(self, watcher: Watcher) -> None:
-        key = (watcher.connection, watcher.number)
         if watcher.scope == CLAIMS:
             _take(self._by_session, watcher.session, watcher)
         else:
@@ -122,37 +185,43 @@ class Watches:
         del numbers[watcher.number]
         if not numbers:
             del self._by_connection[watcher.connection]
-        self.replaying.pop(key, None)
+        self.replaying.pop((watcher.connection, watcher.number), None)
+        self._count -= 1
 
     def remove_connection(self, connection: int) -> None:
         for watcher in list(self._by_connection.get(connection, {}).values()):
             self.remove(watcher)
 
-    def groups(self, revision: Revision) -> dict[int, EventGroup | None]:
-        """What to tell each connection of a new revision; live watches only. ``None``: more than ``MATCHES_MAX``."""
-        found: dict[int, EventGroup | None] = {}
-        if not self._by_connection:
-            return found
-        number, _, wall_ms, changes = revision
-        sizes: dict[int, int] = {}
-        for change in changes:
-            for connection, watch_numbers in self._matches(change, number, found).items():
-                sizes[connection] = size = sizes.get(connection, 0) + len(watch_numbers)
-                group = found.get(connection)
-                if group is None:
-                    group = found[connection] = EventGroup(number, wall_ms, [])
-                group.events.append((change, watch_numbers))
-                if size > MATCHES_MAX:
-                    found[connection] = None
-        return found
+    def groups(self, revision: Revision) -> dict[int, EncodedGroup | None]:
+        """What to tell each connection of a new revision; live watches only. ``None``: more than ``MATCHES_MAX``.
 
-    def _matches(
-        self, change: Change, revision: int, found: dict[int, EventGroup | None]
-    ) -> dict[int, list[int]]:
-        """``{connection: [watch number, …]}`` of the live watches that want ``change`` at ``revision``.
-
-        Those of connections that are ``None`` in ``found`` are passed over.
+        A group is encoded once for all connections that are told the same, which mostly are all that are told
+        anything: the first watches of ten thousand clients have the same numbers. Where they differ, the change is
+        encoded once, and the numbers when the watches come.
         """
+        if not self._by_connection:
+            return {}
+        number, _, wall_ms, changes = revision
+        told: dict[int, _Told] = {}
+        alike: dict[tuple[_Told | None, Event], _Told] = {}
+        for change in changes:
+            matches = self._matches(change, number)
+            if not matches:
+                continue
+            encoded = dumps(change)
+            for connection, numbers in matches.items():
+                before = told.get(connection)
+                if before is not None and before.matches > MATCHES_MAX:
+                    continue
+                key = (before, (encoded, numbers))
+                after = alike.get(key)
+                if after is None:
+                    after = alike[key] = _Told(*key)
+                told[connection] = after
+        return {connection: each.group(number, wall_ms) for connection, each in told.items()}
+
+    def _matches(self, change: Change, revision: int) -> dict[int, Numbers]:
+        """By connection: the numbers of the live watches that want ``change`` at ``revision``."""
         path = change[1]
         tables = self._tables if change[0] <= DELETED else self._of_claims
         hit = [tables[ZNODE].get(path)]
@@ -164,36 +233,47 @@ class Watches:
         if subtrees:
             hit.append(subtrees.get(path))
             hit.extend(subtrees.get(above) for above in ancestors(path))
-        matches: dict[int, list[int]] = {}
+        matches: dict[int, Numbers] = {}
         for at_path in hit:
             if at_path:
-                for connection, watchers in at_path.items():
-                    if connection in found and found[connection] is None:
-                        continue
-                    numbers = [
-                        watcher.number
-                        for watcher in watchers.values()
-                        if watcher.live and revision >= watcher.next_revision
-                    ]
-                    if numbers:
-                        matches[connection] = matches.get(connection, []) + numbers
+                for connection, place in at_path.items():
+                    right = place.first <= revision <= place.last
+                    numbers = place.numbers if right else place.look(revision)
+                    if numbers[0]:
+                        if connection in matches:
+                            count, items = matches[connection]
+                            numbers = (count + numbers[0], items + numbers[1])
+                        matches[connection] = numbers
         return matches
+
+    def _set_live(self, watcher: Watcher, live: bool) -> None:
+        watcher.live = live
+        connection = watcher.connection
+        if watcher.scope == CLAIMS:
+            self._by_session[watcher.session][connection].forget()
+        else:
+            self._tables[watcher.scope][watcher.path][connection].forget()
+            if watcher.claims:
+                self._of_claims[watcher.scope][watcher.path][connection].forget()
 
 
 _Key = TypeVar("_Key", str, int)
 
 
-def _put(table: dict[_Key, dict[int, dict[int, Watcher]]], key: _Key, watcher: Watcher) -> None:
-    table.setdefault(key, {}).setdefault(watcher.connection, {})[watcher.number] = watcher
+def _put(table: dict[_Key, dict[int, Place]], key: _Key, watcher: Watcher) -> None:
+    # It is not live yet: what the place knows of its live ones stays right.
+    table.setdefault(key, {}).setdefault(watcher.connection, Place()).watchers[watcher.number] = watcher
 
 
-def _take(table: dict[_Key, dict[int, dict[int, Watcher]]], key: _Key, watcher: Watcher) -> None:
+def _take(table: dict[_Key, dict[int, Place]], key: _Key, watcher: Watcher) -> None:
     at_key = table[key]
-    del at_key[watcher.connection][watcher.number]
-    if not at_key[watcher.connection]:
+    place = at_key[watcher.connection]
+    del place.watchers[watcher.number]
+    place.forget()
+    if not place.watchers:
         del at_key[watcher.connection]
-    if not at_key:
-        del table[key]
+        if not at_key:
+            del table[key]
 
 
 def replay_group(watcher: Watcher, revision: Revision) -> EventGroup | None:

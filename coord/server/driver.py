@@ -7,7 +7,7 @@ of the disk.
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from coord.api.checks import check
 from coord.raft.types import Persist, SnapshotMeta
@@ -18,6 +18,9 @@ from coord.replica.state import ReplicaState
 from coord.server.poller import Poller
 from coord.server.threads import run_thread
 from coord.wire.peer_frames import PeerMessage
+
+FEW_CLIENTS: Final = 16
+"""To tell so many takes less time than a message takes to a peer and through it."""
 
 
 class Peers(Protocol):
@@ -111,11 +114,13 @@ class Driver:
             disk.persist(batch)  # it runs while the messages leave
         # A send is a system call, which on loopback does the receiver's work, too: who comes first matters. New entries
         # first, for a quorum waits for them; else the clients, for what remains to be said to peers is not urgent.
-        if outputs.persists:
+        # Unless there are many: peers that hear of a commit can tell their watches of it, while this member tells its.
+        peers_first = bool(outputs.persists) or len(outputs.clients) > FEW_CLIENTS
+        if peers_first:
             self._send_messages(peers, outputs.messages)
         for output in outputs.clients:
             clients.send(output)
-        if not outputs.persists:
+        if not peers_first:
             self._send_messages(peers, outputs.messages)
         ask_disk(disk, outputs)
         if outputs.key_wanted is not None:

@@ -15,7 +15,7 @@ import trio
 
 from coord.disk.storage import Recovered, Storage
 from coord.replica.formation import Formation, Formed
-from coord.replica.inputs import FromPeer, PeerLost
+from coord.replica.inputs import FromPeer, PeerDown, PeerLost
 from coord.replica.replica import Replica
 from coord.replica.state import ReplicaState, Who
 from coord.server.causes import Stopped
@@ -196,6 +196,7 @@ class Member:
 
         peers.receive = receive
         peers.lost = lambda peer: driver.put(PeerLost(peer))
+        peers.down = lambda peer: driver.put(PeerDown(peer))
         nursery.start_soon(writer.run)
         nursery.start_soon(disk.run)
         nursery.start_soon(driver.run, replica, config.timing.tick_ms, peers, clients, disk)

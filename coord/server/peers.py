@@ -2,6 +2,12 @@
 
 What cannot be delivered is dropped: the replica lives with lost messages, and is told that the connection broke.
 
+It is also told when a peer's process seems to be gone: an established connection to it ended, a new one is refused
+because nobody listens there, and the connection from it has ended, too, with all that came there delivered. A link that
+flickers does not look so, nor does a host that is cut off (nobody answers a dial), a full backlog (dropped), or a peer
+that has hung up on this member for a reason (it listens). Should it look so all the same, it costs little: see
+coord/raft/peer_down.py.
+
 Dialling and greeting happen in trio's thread; an established connection is the driver's.
 """
 
@@ -15,7 +21,7 @@ import trio
 from coord.limits import MIB, PEER_FRAME_MAX_BYTES
 from coord.server.config import Address
 from coord.server.poller import Poller
-from coord.server.sockets import close, exactly, send_all, tune
+from coord.server.sockets import close, exactly, nobody_listens, reason, send_all, tune
 from coord.server.stream import Stream
 from coord.wire.cbor import DecodeError
 from coord.wire.framing import FrameBuffer, RawFrame
@@ -42,13 +48,13 @@ USER_TIMEOUT_MS: Final = 3_000
 """Sent and not acknowledged by the other host for so long: the connection is dead (TCP_USER_TIMEOUT)."""
 
 Receive = Callable[[int, list[PeerMessage]], None]
-Lost = Callable[[int], None]
+Tell = Callable[[int], None]
 
 
 class PeerNetwork:
     """Sends to and receives from the other members.
 
-    ``receive`` and ``lost`` are called in the driver's thread, and may be exchanged there at any time.
+    ``receive``, ``lost`` and ``down`` are called in the driver's thread, and may be exchanged there at any time.
     """
 
     def __init__(
@@ -71,6 +77,8 @@ class PeerNetwork:
         """To each peer that is cut off: open, and nothing is said there."""
         self._incoming: dict[int, Stream] = {}
         """From each peer."""
+        self._refusing: dict[int, None] = {}
+        """Peers where nobody listens any more, whose last words are still to be read."""
         self._arrivals = {peer: trio.Event() for peer in self._addresses}
         """Set when a peer has dialled this member: so it is up."""
         self._encoder = MessageEncoder()
@@ -78,7 +86,8 @@ class PeerNetwork:
         self.cluster = b""
         """Empty until it is known."""
         self.receive: Receive = lambda peer, messages: None
-        self.lost: Lost = lambda peer: None
+        self.lost: Tell = lambda peer: None
+        self.down: Tell = lambda peer: None
 
     def start(self, nursery: trio.Nursery) -> None:
         """Dial all the others, for as long as ``nursery`` lives. In trio's thread."""
@@ -137,6 +146,7 @@ class PeerNetwork:
             dialled.token.run_sync_soon(dialled.over.set)
 
         peer = dialled.peer
+        self._refusing.pop(peer, None)
         streams = self._muted if peer in self._cut_to else self._streams
         stream = streams[peer] = Stream(dialled.connection, self._poller, take, ended)
         self.lost(peer)  # what was sent before is lost; from now on it would arrive
@@ -162,7 +172,10 @@ class PeerNetwork:
         def ended() -> None:
             if self._incoming.get(peer) is stream:  # the other side dials again, and says there why it had to
                 del self._incoming[peer]
+                if peer in self._refusing:
+                    self._refused_by(peer)
 
+        self._refusing.pop(peer, None)
         before = self._incoming.get(peer)
         if before is not None:
             before.end()  # the peer has given it up; what is still on its way there is of an earlier time
@@ -170,16 +183,34 @@ class PeerNetwork:
         if peer in self._cut_from:
             stream.read(False)
 
+    def _refused_by(self, peer: int) -> None:
+        """An established connection to ``peer`` has ended, and nobody listens there any more."""
+        self._refusing.pop(peer, None)
+        if self._closed or peer in self._cut_to or peer in self._cut_from:
+            return  # a member that is cut off could not know
+        if peer in self._incoming:
+            # 1. The leader's last entries are in this socket, unread; 2. it is said to be down; 3. they are read, and
+            # it is followed again, for a whole election timeout. So the end of that connection comes first.
+            self._refusing[peer] = None
+            return
+        self._complain(f"member {peer} is down: nobody listens at {self._addresses[peer]} any more")
+        self.down(peer)
+
     # --- outgoing, in trio's thread -------------------------------------------------------------
 
     async def _dial_forever(self, peer: int, token: trio.lowlevel.TrioToken) -> None:
         retry_s = RETRY_FIRST_S
         address = self._addresses[peer]
+        was_up = False
         while True:
+            lasted_s = 0.0
             try:
                 connection = await self._dial(address)
             except (OSError, UnicodeError) as error:  # UnicodeError: what cannot be a host's name
-                self._say(peer, f"member {peer} at {address} cannot be reached: {_reason(error)}")
+                if was_up and nobody_listens(error):
+                    was_up = False  # told once
+                    self._poller.call(self._refused_by, peer)
+                self._say(peer, f"member {peer} at {address} cannot be reached: {reason(error)}")
             else:
                 try:
                     welcome = await self._greet(peer, connection)
@@ -193,12 +224,16 @@ class PeerNetwork:
                     retry_s = RETRY_FIRST_S
                     self._say(peer, f"connected to member {peer} at {address}")
                     dialled = _Dialled(peer, connection, token)
+                    began = trio.current_time()
                     self._poller.call(self._send_on, dialled)
                     await dialled.over.wait()
+                    was_up, lasted_s = True, trio.current_time() - began
                     self._say(peer, f"the connection to member {peer} broke")
                 else:
                     close(connection)
-            with trio.move_on_after(retry_s):
+            # One that has lasted is dialled again at once: either it is back, or it is down, and that is news. (A peer
+            # that takes connections and drops them is not dialled as fast as it can drop.)
+            with trio.move_on_after(0 if lasted_s > RETRY_MAX_S else retry_s):
                 await self._arrivals[peer].wait()
             self._arrivals[peer] = trio.Event()
             retry_s = min(retry_s * 2, RETRY_MAX_S)
@@ -290,7 +325,3 @@ async def _one_frame(connection: socket.socket) -> RawFrame:
         raise DecodeError(f"a first frame of {length} bytes: this is not a member of a coord cluster")
     [frame] = FrameBuffer(length).feed(head + await exactly(connection, length))
     return frame
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)

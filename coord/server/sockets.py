@@ -111,3 +111,17 @@ def close(connection: socket.socket) -> None:
     if connection.fileno() >= 0:
         trio.lowlevel.notify_closing(connection)
         connection.close()
+
+
+def nobody_listens(error: OSError | UnicodeError) -> bool:
+    """Whether the host itself has said so to a dial, at each address that its name stands for.
+
+    trio gives the errors in a group.
+    """
+    group = error.__cause__
+    return isinstance(group, ExceptionGroup) and group.split(ConnectionRefusedError)[1] is None
+
+
+def reason(error: OSError | UnicodeError) -> str:
+    """In words."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

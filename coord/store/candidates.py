@@ -48,14 +48,17 @@ class Children:
 
     def put(self, name: str, state: _State) -> None:
         """The child ``name`` is that from now on."""
-        before: _State = self._states.get(name)
-        if before is None and name in self.free.keys:
-            before = NO_LANES
-        if before == state:
+        before = self._states.get(name)
+        if before is None:  # it is free and without lanes, or not there
+            if state == NO_LANES:
+                self.free.put(name)
+                return
+            self.free.discard(name)
+        elif before == state:
             return
-        if isinstance(before, int):
+        elif isinstance(before, int):
             self.counts[before] -= 1
-        elif before is not None:
+        else:
             self.free.remove(name, before)
         if isinstance(state, int):
             self.counts[state] += 1
@@ -70,7 +73,7 @@ class Children:
 class Candidates:
     """Of each parent that is asked for: its children. And the queue of those who wait for lanes."""
 
-    __slots__ = ("_claims", "_parents", "_queued", "_tree", "loading", "queue")
+    __slots__ = ("_claims", "_parents", "_queued", "_tree", "going", "loading", "queue")
 
     def __init__(self, tree: Tree, claims: Claims) -> None:
         self._tree = tree
@@ -84,6 +87,8 @@ class Candidates:
         claims.waits_first = self._waits_first
         self.loading = False
         """While a snapshot is loaded: the tree is not whole yet."""
+        self.going = ""
+        """A path that is not to be looked at just now: its znode is about to go, and is looked at then."""
 
     def children(self, parent: str) -> Children:
         """Those of ``parent``, which is there."""
@@ -102,6 +107,8 @@ class Candidates:
 
     def touch(self, path: str) -> None:
         """Something may have changed at ``path``."""
+        if path == self.going:
+            return
         above, _, name = path.rpartition("/")
         children = self._parents.get(above or ROOT)
         if children is not None and name:

@@ -56,6 +56,7 @@ class Claims:
         "by_session",
         "delays",
         "first",
+        "granted",
         "held",
         "held_back",
         "lanes",
@@ -96,6 +97,8 @@ class Claims:
         self.unsettled: dict[str, None] = {}
         """Paths where somebody may be granted who was not yet: too many at once. In the order of their turn."""
         self.next_claim = 1
+        self.granted = 0
+        """So many were, as this replica has lived through it: for people, and no part of the state."""
         self.undo: Journal | None = None
         self.touched: Callable[[str], object] = _nobody
         """Told of each path at which anything has changed (candidates.py) …"""
@@ -217,6 +220,11 @@ class Claims:
     def keep(self, path: str) -> bool:
         """Whether claims keep a container: some are there, or somebody has said how they are to be."""
         return self.claimed(path) or path in self.settings or path in self.held_back or path in self.lanes.of
+
+    @property
+    def waiting_count(self) -> int:
+        """How many claims wait."""
+        return sum([len(each) for queues in (self.waiting, self.first) for each in queues.values()])
 
     @property
     def unknown(self) -> bool:

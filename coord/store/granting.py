@@ -58,6 +58,7 @@ def grant(draft: "Draft", claim: Claim, path: str, reason: int = _REQUEST) -> No
     )
     if path in draft.claims.lanes.of and reason != _TRANSFERRED:  # what is handed on was paid for
         _pay(draft, path)
+    draft.claims.granted += 1
     lost = draft.claims.lost.get(path, 0)
     draft.changes.append((CLAIMED, path, label, lost, session, number, reason))
 

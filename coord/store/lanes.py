@@ -220,6 +220,17 @@ class Pool:
         self.keys = SortedNames(keys)
         self.size += len(keys)
 
+    def put(self, key: str) -> None:
+        """A key without lanes, into the root; it may be there."""
+        if key not in self.keys:
+            self.keys.add(key)
+            self.size += 1
+
+    def discard(self, key: str) -> None:
+        """Take a key without lanes out of the root, if it is there."""
+        if self.keys.discard(key):
+            self.size -= 1
+
     def add(self, key: str, lanes: tuple[Lane, ...]) -> None:
         pool = self
         pool.size += 1

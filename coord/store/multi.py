@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from coord.api.checks import check
 from coord.api.errors import CoordError
+from coord.api.events import CLAIMED
 from coord.api.ops import (
     CLAIM,
     CLAIM_FIRST,
@@ -52,6 +53,7 @@ def multi(draft: Draft, op: Row) -> Any:
         fences.undo = None
         claims.undo_all(journal, next_claim)
         draft.freed.clear()
+        claims.granted -= sum([change[0] == CLAIMED for change in draft.changes])
         draft.changes.clear()
         error.details = {**error.details, "position": reached[0]}
         if len(reached) > 1:
@@ -136,42 +138,60 @@ HANDLERS: Final[Mapping[int, Callable[[Draft, Row], Any]]] = {
 
 _FENCEABLE: Final = (CREATE, SET, DELETE, MULTI, FENCE)
 
+# As plain numbers: an enum's member is looked up in its class each time, and there may be thousands of comparisons.
+_VALUE: Final = int(Target.VALUE)
+_VERSION: Final = int(Target.VERSION)
+_CREATED: Final = int(Target.CREATED_REVISION)
+_MODIFIED: Final = int(Target.MODIFIED_REVISION)
+_EXISTS: Final = int(Target.EXISTS)
+_CHILD_COUNT: Final = int(Target.CHILD_COUNT)
+_CHILDREN: Final = int(Target.CHILDREN_REVISION)
+_CLAIM_TOKEN: Final = int(Target.CLAIM_TOKEN)
+_CLAIM_HOLDER: Final = int(Target.CLAIM_HOLDER)
+_CLAIM_COUNT: Final = int(Target.CLAIM_COUNT)
+_EQUAL: Final = int(Operator.EQUAL)
+_NOT_EQUAL: Final = int(Operator.NOT_EQUAL)
+_LESS: Final = int(Operator.LESS)
+_LESS_OR_EQUAL: Final = int(Operator.LESS_OR_EQUAL)
+_GREATER: Final = int(Operator.GREATER)
+_GREATER_OR_EQUAL: Final = int(Operator.GREATER_OR_EQUAL)
+
 
 def _holds(draft: Draft, target: int, path: str, operator: int, operand: Any) -> bool:
     """Whether one comparison holds. Of a znode that is not there, only ``EXISTS`` can be compared."""
     tree = draft.tree
     znode = tree.znodes.get(path)
-    if target == Target.EXISTS:
+    if target == _EXISTS:
         equal: bool = (znode is not None) == operand
-        return equal if operator == Operator.EQUAL else not equal
+        return equal if operator == _EQUAL else not equal
     if znode is None:
         return False
     actual: Any
-    if target == Target.VALUE:
+    if target == _VALUE:
         actual = znode[VALUE]
-    elif target == Target.VERSION:
+    elif target == _VERSION:
         actual = znode[VERSION]
-    elif target == Target.CREATED_REVISION:
+    elif target == _CREATED:
         actual = znode[CREATED_REVISION]
-    elif target == Target.MODIFIED_REVISION:
+    elif target == _MODIFIED:
         actual = znode[MODIFIED_REVISION]
-    elif target == Target.CHILDREN_REVISION:
+    elif target == _CHILDREN:
         actual = znode[CHILDREN_REVISION]
-    elif target == Target.CHILD_COUNT:
+    elif target == _CHILD_COUNT:
         actual = tree.child_count(path)
     else:
         actual = _of_claims(draft.claims, target, path)
-    if operator == Operator.EQUAL:
+    if operator == _EQUAL:
         return bool(actual == operand)
-    if operator == Operator.NOT_EQUAL:
+    if operator == _NOT_EQUAL:
         return bool(actual != operand)
-    if operator == Operator.LESS:
+    if operator == _LESS:
         return bool(actual < operand)
-    if operator == Operator.LESS_OR_EQUAL:
+    if operator == _LESS_OR_EQUAL:
         return bool(actual <= operand)
-    if operator == Operator.GREATER:
+    if operator == _GREATER:
         return bool(actual > operand)
-    check(operator == Operator.GREATER_OR_EQUAL, "an operator was validated", operator)
+    check(operator == _GREATER_OR_EQUAL, "an operator was validated", operator)
     return bool(actual >= operand)
 
 
@@ -179,11 +199,11 @@ def _of_claims(claims: Claims, target: int, path: str) -> int:
     held = claims.held.get(path)
     if held is None:
         return 0
-    if target == Target.CLAIM_COUNT:
+    if target == _CLAIM_COUNT:
         return len(held)
     token = max(held.values())
-    if target == Target.CLAIM_TOKEN:
+    if target == _CLAIM_TOKEN:
         return token
-    check(target == Target.CLAIM_HOLDER, "a comparison was validated", target)
+    check(target == _CLAIM_HOLDER, "a comparison was validated", target)
     number = min(number for number, each in held.items() if each == token)
     return claims.by_number[number][SESSION]

@@ -70,17 +70,25 @@ class SortedNames:
 
     def remove(self, name: str) -> None:
         """Remove ``name``, which must be there."""
+        if not self.discard(name):
+            raise KeyError(name)
+
+    def discard(self, name: str) -> bool:
+        """Remove ``name``, and say whether it was there."""
+        if not self._buckets:
+            return False
         at = self._bucket_of(name)
         bucket = self._buckets[at]
         place = bisect_left(bucket, name)
         if place == len(bucket) or bucket[place] != name:
-            raise KeyError(name)
+            return False
         del bucket[place]
         self._size -= 1
         if not bucket:
             del self._buckets[at], self._lasts[at]
         elif place == len(bucket):
             self._lasts[at] = bucket[-1]
+        return True
 
     def after(self, name: str | None, limit: int) -> list[str]:
         """The first ``limit`` names greater than ``name``; from the start for ``None``."""
@@ -100,4 +108,6 @@ class SortedNames:
 
     def _bucket_of(self, name: str) -> int:
         """The bucket that holds ``name`` or would: the first whose last name is not before it, or else the last."""
-        return min(bisect_left(self._lasts, name), len(self._lasts) - 1)
+        lasts = self._lasts
+        at = bisect_left(lasts, name)
+        return at if at < len(lasts) else at - 1

@@ -174,7 +174,12 @@ def remove(draft: Draft, path: str, reason: int) -> None:
     tree, claims = draft.tree, draft.claims
     while True:
         if not claims.unknown:
-            end_with_znode(draft, path)
+            # Else it would be among the free ones from the end of its claims until it is taken away.
+            draft.candidates.going = path
+            try:
+                end_with_znode(draft, path)
+            finally:
+                draft.candidates.going = ""
         znode = tree.znodes[path]
         tree.remove(path, znode)
         draft.changes.append((DELETED, path, None, znode[VERSION], draft.session, draft.request, reason))

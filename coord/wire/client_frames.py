@@ -300,10 +300,6 @@ def encode_replies(rows: list[Reply]) -> bytes:
     return encode_raw_frame(REPLIES, encode_reply_rows(rows))
 
 
-def encode_events(groups: list[EventGroup]) -> bytes:
-    return encode_frame(EVENTS, groups)
-
-
 def encode_watch_ended(watch: int, error: CoordError) -> bytes:
     return encode_frame(WATCH_ENDED, [watch, error.code, error.message, dict(error.details)])
 
@@ -352,7 +348,8 @@ def encode_end_session(request: int) -> bytes:
 def decode_server_frame(raw: RawFrame) -> ServerFrame:
     """A member's frame. Raises :class:`DecodeError` for what is not of the protocol.
 
-    A member is trusted to send sense, so only the outline is checked; a wrong detail is a DecodeError too.
+    A member is trusted to send sense, so only the outline is checked; a wrong detail is a DecodeError too. Fields after
+    those that are known are passed over: a later member may have more to say.
     """
     frame_type, body = raw
     value = loads_exactly(body)
@@ -360,13 +357,13 @@ def decode_server_frame(raw: RawFrame) -> ServerFrame:
         if frame_type == REPLIES:
             return Replies([_reply(row) for row in value])
         if frame_type == EVENTS:
-            return Events([_event_group(*row) for row in value])
+            return Events([_event_group(*row[:3]) for row in value])
         if frame_type == WELCOME:
             return _decode_welcome(value)
         if frame_type == WATCH_ENDED:
-            return WatchEnded(*value)
+            return WatchEnded(*value[:4])
         if frame_type == GOODBYE:
-            return Goodbye(*value)
+            return Goodbye(*value[:3])
     except (TypeError, ValueError, IndexError) as error:
         raise DecodeError(f"a malformed frame of type {frame_type} from the member") from error
     raise DecodeError(f"there is no server frame of type {frame_type}")
@@ -375,7 +372,7 @@ def decode_server_frame(raw: RawFrame) -> ServerFrame:
 def _reply(row: Any) -> Reply:
     # Written out: one of these comes for each call of a client.
     if (
-        len(row) not in (5, 6)
+        len(row) < 5
         or type(row[0]) is not int
         or type(row[1]) is not int
         or type(row[2]) is not int
@@ -386,7 +383,7 @@ def _reply(row: Any) -> Reply:
 
 
 def _event_group(revision: int, wall_ms: int, events: list[Any]) -> EventGroup:
-    return EventGroup(revision, wall_ms, [(_change(*change), watches) for change, watches in events])
+    return EventGroup(revision, wall_ms, [(_change(*change[:7]), watches) for change, watches, *_ in events])
 
 
 def _change(
@@ -396,11 +393,17 @@ def _change(
 
 
 def _decode_welcome(value: Any) -> Welcome:
-    version, session, secret, timeout_ms, revision, member, cluster, members = value
+    version, session, secret, timeout_ms, revision, member, cluster, members, *_ = value
     if version != PROTOCOL_VERSION:
         raise DecodeError(
             f"the member speaks protocol version {version!r:.40}, this client {PROTOCOL_VERSION}"
         )
     return Welcome(
-        session, secret, timeout_ms, revision, member, cluster, [(each, address) for each, address in members]
+        session,
+        secret,
+        timeout_ms,
+        revision,
+        member,
+        cluster,
+        [(each, address) for each, address, *_ in members],
     )

@@ -1,7 +1,6 @@
 """What the members say happened: the history's ``Committed`` records, by revision."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from coord.api.events import DELETED, Change
@@ -38,10 +37,11 @@ class Log:
                     self.contradictions.append((self.places[record.revision], place))
         for revision, entry in self.entries.items():
             self.whole[revision] = entry.changes
-            changes = tuple(change for change in entry.changes if change[0] <= DELETED)
-            if len(changes) < len(entry.changes):
-                self.of_claims[revision] = tuple(change for change in entry.changes if change[0] > DELETED)
-                self.entries[revision] = replace(entry, changes=changes)
+            of_claims = tuple([change for change in entry.changes if change[0] > DELETED])
+            if of_claims:
+                changes = tuple([change for change in entry.changes if change[0] <= DELETED])
+                self.of_claims[revision] = of_claims
+                self.entries[revision] = Committed(entry.revision, entry.index, changes, entry.at_ns)
         self.first = min(self.entries, default=1)
         self.last = max(self.entries, default=0)
 

@@ -1,10 +1,10 @@
 """Tasks of ``coord.recipes.queue`` by real workers, some of them processes that are paused and killed.
 
 Tries to lose a task, or what comes after it; to end one twice; to have its effect twice, or without its end; to have
-more of one key at a time than there may be. The members suffer under the nemeses, and the workers here: those in this
-process stop in the midst of their work and come back, those in processes of their own stand still for longer than
-their session lives, and go on, or are killed. Who enqueues makes chains, groups, unique and limited tasks, and cancels
-some.
+more of one key at a time than there may be; to have one begun before its turn, or never. The members suffer under the
+nemeses, and the workers here: those in this process stop in the midst of their work and come back, those in processes
+of their own stand still for longer than their session lives, and go on, or are killed. Who enqueues makes chains,
+groups, unique and limited tasks, and cancels some.
 
 What tasks were and how they ended is in the log, whoever asked; so nothing has to be recorded of the processes.
 ``workloads/tasks.py`` asks the same of the plans alone, in the simulator, too.
@@ -23,6 +23,7 @@ from coord.api.ops import List
 from coord.api.results import Page
 from coord.client import Client
 from coord.jepsen_like.checkers.log import Log
+from coord.jepsen_like.checkers.task_order import check_no_task_starves, check_task_order
 from coord.jepsen_like.checkers.tasks import check_tasks
 from coord.jepsen_like.checkers.violation import Violation
 from coord.jepsen_like.history import Operation, Record
@@ -81,7 +82,9 @@ def check_drained(records: Sequence[Record]) -> list[Violation]:
 
 class LiveQueue:
     name = "queue"
-    checks: tuple[Check, ...] = (check_tasks, check_effects, check_drained)
+    checks: tuple[Check, ...] = (
+        check_tasks, check_task_order, check_no_task_starves, check_effects, check_drained,
+    )  # fmt: skip
 
     def __init__(self, dice: Random) -> None:
         self._width = dice.choice((1, 2, 4))

@@ -29,7 +29,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import anyio
 import trio
@@ -72,6 +72,9 @@ class AsyncWorkload(Protocol):
 
     async def finish(self, client: Client, me: Process) -> None:
         """Once, after the faults: the last reads."""
+
+
+T = TypeVar("T")
 
 
 class TimedWaiter:
@@ -119,13 +122,13 @@ class RecordingLink(Link):
                 self._recorder.operation(self.core, call, request, request.error, now_ns)
         super().settle()
 
-    async def finished(self, request: Request) -> None:
+    async def finished(self, request: Request, answer: Callable[[Request], T]) -> T:
         op = None if request.mode == OTHER else op_from_row(request.op)
         if op is not None:
             call = Call(op, MODES[request.mode], request.at_least, request.context.since_ns)
             self._calls[request] = call
         try:
-            await super().finished(request)
+            return await super().finished(request, answer)
         finally:
             if self._calls.pop(request, None) is not None:
                 if request.reply is None and request.error is None:
@@ -187,10 +190,15 @@ class RecordedProcess:
 
     async def run(self) -> None:
         """Until the process ends of itself, or cancelled."""
-        while True:
-            try:
-                async with self._open_client(self._me) as client:
-                    await self._workload.process(client, self._me)
-                    return
-            except* CoordError:
-                await trio.sleep(AGAIN_S)  # as a person's program would be restarted
+        while not await self._lived():
+            await trio.sleep(AGAIN_S)  # as a person's program would be restarted
+
+    async def _lived(self) -> bool:
+        """One life, and whether it came to its end."""
+        try:
+            async with self._open_client(self._me) as client:
+                await self._workload.process(client, self._me)
+                return True
+        except* CoordError:
+            pass  # what it was doing then is in the history, with its outcome
+        return False

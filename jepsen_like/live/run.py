@@ -71,15 +71,18 @@ def torture(
 
     settings.out.mkdir(parents=True, exist_ok=True)
     with Scribe(settings.out / "history.jsonl", falsify) as scribe:
+        why: BaseException | None = None
         try:
             if settings.cluster:
                 trio.run(visit, settings, workload, scribe, findings, tell)
             else:
                 trio.run(_Torture(settings, workload, chosen, scribe, findings, tell).run)
         except* NotUp as group:
-            raise _first(group) from None
+            why = _first(group)
         except* KeyboardInterrupt:
-            raise KeyboardInterrupt from None  # members are gone and mounts undone by now
+            why = KeyboardInterrupt()  # members are gone and mounts undone by now
+        if why is not None:
+            raise why
     tell(f"judging {len(scribe.records)} records")
     report = verdict(settings, scribe.records, workload.checks, findings)
     if report.ok and not settings.keep_data:

@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 import typer
 
-from coord.jepsen_like.mutants.hunt import FRESH_FROM, FinderFailed, Hunt, Hunted
-from coord.jepsen_like.mutants.mutant import Malformed, Mutant, all_mutants, record_finder
+from coord.jepsen_like.mutants.hunt import FinderFailed, Hunt, Hunted
+from coord.jepsen_like.mutants.mutant import FRESH_FROM, Malformed, Mutant, all_mutants, record_finder
 from coord.jepsen_like.mutants.tree import ROOT, DoesNotApply, apply_patch
 
 _NAME_WIDTH: Final = 46
@@ -21,6 +21,9 @@ def mutants(
     names: Annotated[list[str] | None, typer.Argument(help="Only those whose names begin so.")] = None,
     sample: Annotated[int, typer.Option(min=0, help="So many of them, drawn; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Of that draw.")] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only those that a test or a first seed finds in seconds.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     minutes_each: Annotated[
         float, typer.Option(min=0.01, help="Of one processor; then it has survived.")
@@ -36,6 +39,10 @@ def mutants(
     """
     try:
         chosen = all_mutants(names or ())
+        if quick:
+            chosen = [each for each in chosen if each.finder.is_quick]
+        if sample and sample < len(chosen):
+            chosen = sorted(Random(seed).sample(chosen, sample), key=lambda mutant: mutant.name)
         for each in chosen:
             apply_patch(each.path, ROOT, only_check=True)
     except KeyError as error:
@@ -43,8 +50,6 @@ def mutants(
     except (Malformed, DoesNotApply) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    if sample and sample < len(chosen):
-        chosen = sorted(Random(seed).sample(chosen, sample), key=lambda mutant: mutant.name)
     survivors, found_s = [], []
     try:
         for hunted in _hunt_all(chosen, jobs, minutes_each * 60, fresh, fresh_from):

@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from coord.jepsen_like.mutants.finding import Finding
-from coord.jepsen_like.mutants.mutant import Finder, Mutant
+from coord.jepsen_like.mutants.mutant import FRESH_FROM, Finder, Mutant
 from coord.jepsen_like.mutants.tree import apply_patch, copy_tree
-
-FRESH_FROM: Final = 1_000_000
-"""The first of the seeds that no finding was recorded for."""
 
 _WALL_FACTOR: Final = 6
 """The limit is of processor time, for processors are shared; what waits for ever meets this multiple by the wall."""

@@ -19,6 +19,9 @@ HERE: Final = Path(__file__).resolve().parent
 
 _FOUND_BY: Final = "found-by:"
 
+FRESH_FROM: Final = 1_000_000
+"""The first of the seeds that are searched where no recorded one finds anything."""
+
 
 class Malformed(ValueError):
     """A header that cannot be read; the text names the file."""
@@ -44,6 +47,15 @@ class Finder:
         seeds = f"seeds={self.first}..{'' if self.last is None else self.last}"
         return " ".join(
             ["sim", seeds, *(f"--set {shlex.quote(f'{key}={text}')}" for key, text in self.settings)]
+        )
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it needs some seconds: no scope, whose innocence takes all of its states, and no seed that a long
+        search came by.
+        """
+        return self.kind == "pytest" or (
+            self.kind == "sim" and self.last is not None and self.last < FRESH_FROM
         )
 
     def at(self, seed: int) -> "Finder":

@@ -18,7 +18,17 @@ from coord.raft.roles import Role
 from coord.raft.settings import RaftSettings
 from coord.raft.types import Configuration
 
-COUNTED: Final = ("beat", "check quorum", "propose", "configure", "read", "restart", "lose", "snapshot")
+COUNTED: Final = (
+    "beat",
+    "check quorum",
+    "propose",
+    "configure",
+    "read",
+    "restart",
+    "lose",
+    "snapshot",
+    "peer down",
+)
 """Actions that are bounded by count. The others are bounded by what they lead to: terms, and what there is to sync."""
 
 FREE: Final = ("sync", "install", "campaign", "time out", "lapse")
@@ -171,6 +181,10 @@ class CoreSystem:
             if leads:
                 for target in self._scope.targets:
                     yield Action(kind, target)
+        elif kind == "peer down":
+            leader = raft.leader
+            if leader and not leads:  # of anybody else it changes nothing
+                yield Action(kind, leader)
         elif kind == "restart":
             yield Action(kind)
         elif kind == "lose":

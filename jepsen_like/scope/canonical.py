@@ -8,15 +8,15 @@ sorted: the order in which keys came may change the order of outputs, and the ne
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from coord.jepsen_like.scope.clone import is_atom, slots_of
+from coord.jepsen_like.scope.clone import PLAIN, is_atom, never_changes, slots_of
 
 _UNSET = "unset"
 
 _frozen: dict[int, tuple[object, Any]] = {}
-"""Frozen dataclasses (settings, limits) by id, with the object, so that the id stays its own."""
+"""What never changes (settings, limits, entries, messages) by id, with the object, so that the id stays its own."""
 
 _encoders: dict[type, Callable[[Any], Any]] = {}
 
@@ -36,14 +36,11 @@ def _make_encoder(kind: type) -> Callable[[Any], Any]:
     if issubclass(kind, int):
         return int
     if issubclass(kind, tuple):
-        if kind is tuple:
-            return lambda value: tuple([canonical(each) for each in value])
-        name = kind.__qualname__
-        return lambda value: (name, *[canonical(each) for each in value])
+        return _encoder_of_tuple(() if kind is tuple else (kind.__qualname__,))
     if kind in (dict, OrderedDict):
         return lambda value: tuple([(canonical(key), canonical(value[key])) for key in sorted(value)])
     if kind in (list, deque):
-        return lambda value: tuple([canonical(each) for each in value])
+        return lambda value: tuple(_all(value))
     if kind in (set, frozenset):
         return lambda value: tuple([canonical(each) for each in sorted(value)])
     if is_atom(kind) and not hasattr(kind, "__dataclass_fields__"):
@@ -51,6 +48,23 @@ def _make_encoder(kind: type) -> Callable[[Any], Any]:
     if is_atom(kind):
         return _once(_encoder_of_object(kind))
     return _encoder_of_object(kind)
+
+
+def _all(values: Iterable[Any]) -> list[Any]:
+    return [each if type(each) in PLAIN else canonical(each) for each in values]
+
+
+def _encoder_of_tuple(name: tuple[str, ...]) -> Callable[[Any], Any]:
+    def encode(value: Any) -> Any:
+        known = _frozen.get(id(value))
+        if known is not None:
+            return known[1]
+        encoded = (*name, *_all(value))
+        if never_changes(value):
+            _frozen[id(value)] = (value, encoded)
+        return encoded
+
+    return encode
 
 
 def _once(encoder: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -70,9 +84,9 @@ def _encoder_of_object(kind: type) -> Callable[[Any], Any]:
     has_dict = getattr(kind, "__dictoffset__", 0) != 0
 
     def encode(value: Any) -> Any:
-        fields = [canonical(getattr(value, name, _UNSET)) for name in names]
+        fields = _all([getattr(value, name, _UNSET) for name in names])
         if is_list:
-            fields.append(tuple([canonical(each) for each in value]))
+            fields.append(tuple(_all(value)))
         if has_dict:
             fields += [(name, canonical(value.__dict__[name])) for name in sorted(value.__dict__)]
         return (qualname, *fields)

@@ -10,7 +10,7 @@ import types
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 _Plan = Callable[[Any, dict[int, Any]], Any]
@@ -18,7 +18,16 @@ _Plan = Callable[[Any, dict[int, Any]], Any]
 _ATOMS = (int, float, str, bytes, bool, type(None), frozenset, type, types.FunctionType, enum.Enum)
 """What is shared. Frozen dataclasses are, too."""
 
+PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None)})
+"""Most of all values, which no function need be called for."""
+
+_UNSET: Final = object()
+
 _plans: dict[type, _Plan] = {}
+
+_fixed: dict[int, tuple[Any, ...]] = {}
+"""Tuples with nothing in them that can change, by id; kept, so that the id stays theirs. Clones share them, so few are
+looked into twice."""
 
 
 def clone(value: T) -> T:
@@ -41,6 +50,11 @@ def is_atom(kind: type) -> bool:
     if issubclass(kind, _ATOMS):
         return True
     return is_dataclass(kind) and bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+
+
+def never_changes(value: tuple[Any, ...]) -> bool:
+    """Whether nothing in there can change either."""
+    return _clone_tuple(value, {}) is value
 
 
 def _clone(value: Any, memo: dict[int, Any]) -> Any:
@@ -76,11 +90,14 @@ def _share(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _clone_tuple(value: Any, memo: dict[int, Any]) -> Any:
-    copied = [_clone(each, memo) for each in value]
+    if id(value) in _fixed:
+        return value
+    copied = [each if type(each) in PLAIN else _clone(each, memo) for each in value]
     for before, after in zip(value, copied, strict=True):
         if before is not after:
             make = getattr(type(value), "_make", tuple)
             return make(copied)
+    _fixed[id(value)] = value
     return value
 
 
@@ -89,7 +106,7 @@ def _clone_dict(value: Any, memo: dict[int, Any]) -> Any:
     if known is None:
         memo[id(value)] = known = type(value)()
         for key, each in value.items():
-            known[key] = _clone(each, memo)
+            known[key] = each if type(each) in PLAIN else _clone(each, memo)
     return known
 
 
@@ -97,7 +114,7 @@ def _clone_sequence(value: Any, memo: dict[int, Any]) -> Any:
     known = memo.get(id(value))
     if known is None:
         memo[id(value)] = known = type(value)()
-        known.extend([_clone(each, memo) for each in value])
+        known.extend([each if type(each) in PLAIN else _clone(each, memo) for each in value])
     return known
 
 
@@ -118,6 +135,7 @@ def _clone_method(value: Any, memo: dict[int, Any]) -> Any:
 def _plan_of_object(kind: type) -> _Plan:
     names = slots_of(kind)
     has_dict = kind.__dictoffset__ != 0
+    put = object.__setattr__
     new: Callable[[type], Any] = object.__new__
 
     def plan(value: Any, memo: dict[int, Any]) -> Any:
@@ -125,8 +143,9 @@ def _plan_of_object(kind: type) -> _Plan:
         if known is None:
             memo[id(value)] = known = new(kind)
             for name in names:
-                if hasattr(value, name):  # a slot may be unset
-                    object.__setattr__(known, name, _clone(getattr(value, name), memo))
+                each = getattr(value, name, _UNSET)
+                if each is not _UNSET:
+                    put(known, name, each if type(each) in PLAIN else _clone(each, memo))
             if has_dict:
                 for name, each in value.__dict__.items():
                     known.__dict__[name] = _clone(each, memo)

@@ -15,7 +15,7 @@ from typing import Any, Generic
 
 from coord.jepsen_like.scope.frontier import Frontier, Key, State
 from coord.jepsen_like.scope.model import Action, Broken, M, System
-from coord.jepsen_like.scope.table import Numbers, Table
+from coord.jepsen_like.scope.table import Numbers, Outcomes, Table
 
 
 @dataclass
@@ -100,66 +100,51 @@ class Explorer(Generic[M]):
 
     def _expand(self, state: State) -> bool:
         """All that can happen next; False when a promise was broken."""
-        key, _, bounds, _ = state
-        numbers, memory = key
+        numbers, memory = state.key
         self._verdict.expanded += 1
-        sent, origin = self._say_all(state)
-        table, frontier, progress = self._table, self._frontier, self._progress
-        made = 0
-        for place, before in enumerate(numbers):
-            results = table.results[before]
-            for action, bounds_after in table.next(place + 1, before, sent, bounds):
-                made += 1
-                result = results[action] if action in results else table.run(place + 1, before, action)
-                if result is None:
-                    continue
+        sent, origin, all_outcomes = self._say_all(state)
+        visit, progress = self._frontier.visit, self._progress
+        for place, outcomes in enumerate(all_outcomes):
+            before = numbers[place]
+            for made_by, bounds_after, result in outcomes.moves:
                 if result.broken is not None:
-                    return self._stop(origin, place, action, result.broken)
+                    return self._stop(origin, made_by, result.broken)
                 after = result.member
                 memory_after = memory
-                if after == before:
-                    if bounds_after == bounds and not result.events:
-                        continue  # what it says has been said
-                    numbers_after = numbers
-                else:
-                    numbers_after = (*numbers[:place], after, *numbers[place + 1 :])
+                numbers_after = (
+                    (*numbers[:place], after, *numbers[place + 1 :]) if after != before else numbers
+                )
                 if result.events:
                     try:
                         memory_after = self._judge(memory, numbers_after, place, before, result.events)
                     except Broken as broken:
-                        return self._stop(origin, place, action, broken)
-                key_after = (numbers_after, memory_after)
-                made_by = action * 64 + place
-                frontier.visit(key_after, sent | result.sent, bounds_after, origin, made_by, progress)
-        self._verdict.transitions += made
+                        return self._stop(origin, made_by, broken)
+                visit(
+                    (numbers_after, memory_after), sent | result.sent, bounds_after, origin, made_by, progress
+                )
+        self._verdict.transitions += sum([outcomes.count for outcomes in all_outcomes])
         return True
 
-    def _say_all(self, state: State) -> tuple[int, int]:
+    def _say_all(self, state: State) -> tuple[int, int, list[Outcomes]]:
         """Let everybody say what can be said without changing: the state after it covers the one before.
 
-        What was sent then, and the number of that state.
+        What was sent then, the number of that state, and by member what can happen in it.
         """
-        key, sent, bounds, number = state
-        table = self._table
-        said = True
-        while said:
-            said = False
-            for place, before in enumerate(key[0]):
-                results = table.results[before]
-                for action, bounds_after in table.next(place + 1, before, sent, bounds):
-                    result = results[action] if action in results else table.run(place + 1, before, action)
-                    if (
-                        result is not None
-                        and result.member == before
-                        and bounds_after == bounds
-                        and result.sent & ~sent
-                        and not result.events
-                        and result.broken is None
-                    ):
-                        sent |= result.sent
-                        number = self._frontier.note(number, action * 64 + place)
-                        said = True
-        return sent, number
+        (numbers, _), sent, bounds, number = state
+        outcomes_of = self._table.outcomes
+        while True:
+            said = sent
+            all_outcomes = []
+            for place, before in enumerate(numbers):
+                outcomes = outcomes_of(place + 1, before, sent, bounds)
+                all_outcomes.append(outcomes)
+                if outcomes.saying & ~sent:
+                    for made_by, messages in outcomes.says:
+                        if messages & ~sent:
+                            sent |= messages
+                            number = self._frontier.note(number, made_by)
+            if said == sent:
+                return sent, number, all_outcomes
 
     def _judge(
         self, memory: int, numbers: tuple[int, ...], place: int, before: int, events: tuple[Any, ...]
@@ -180,16 +165,14 @@ class Explorer(Generic[M]):
 
     def _progress(self, key: Key, bounds: int) -> int:
         table = self._table
-        return sum([table.progress[number] for number in key[0]]) + self._system.used(
-            table.bounds.things[bounds]
-        )
+        return sum([table.progress[number] for number in key[0]]) + table.used[bounds]
 
-    def _stop(self, origin: int, place: int, action: int, broken: Broken) -> bool:
-        """A promise was broken by ``action`` in state ``origin``: keep the way there."""
+    def _stop(self, origin: int, made_by: int, broken: Broken) -> bool:
+        """A promise was broken in state ``origin``, as ``made_by`` says: keep the way there."""
         verdict = self._verdict
         verdict.promise, verdict.what = broken.promise, broken.what
-        made_by = [*self._frontier.way_to(origin), action * 64 + place]
+        way = [*self._frontier.way_to(origin), made_by]
         actions = self._table.actions.things
-        verdict.story = [Step(each % 64 + 1, actions[each // 64]) for each in made_by]
+        verdict.story = [Step(each % 64 + 1, actions[each // 64]) for each in way]
         verdict.complete = True
         return False

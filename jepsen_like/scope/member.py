@@ -120,6 +120,8 @@ class _Turn:
         elif kind == "read":
             if raft.read_index(detail):
                 self.events.append(("asked", detail))
+        elif kind == "peer down":
+            raft.peer_down(detail)
         elif kind == "restart":
             self.restart()
         elif kind == "lose":

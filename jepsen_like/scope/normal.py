@@ -50,6 +50,7 @@ def _held_order(held: HeldMessage) -> tuple[int, int, str]:
 def _rewrite_time(state: RaftState) -> None:
     ticks = state.settings.election_ticks
     state.election_timeout = 2 * ticks - 1
+    state.short_timeouts = 0  # only makes timeouts shorter, and they end when the adversary likes
     if state.role is Role.LEADER or not state.leader:
         # A leader checks its quorum by an action of its own, which ticks for a whole timeout. Without a leader to
         # defend, patience is only what is left until the next campaign, which may come at any time.

@@ -52,6 +52,23 @@ STALE_PRE_VOTES: Final = replace(
     only={"campaign": (2, 3)},
 )
 
+PEER_DOWN: Final = replace(
+    PRE_VOTE,
+    name="peer-down",
+    about="A follower is told that its leader's process is gone, at any moment, rightly or wrongly.",
+    counts={"peer down": 1, "propose": 1},
+)
+
+PEER_DOWN_AT_FIRST: Final = replace(
+    PEER_DOWN,
+    name="peer-down-at-first",
+    about="The same in the first term of a cluster: two ask for votes, and one of them beats before its entry comes.",
+    opening=(),
+    terms=1,
+    counts={"peer down": 1, "beat": 1},
+    only={"campaign": (1, 2), "beat": (1,), "peer down": (3,)},  # all are in the same place here
+)
+
 SOLE: Final = CoreScope(
     name="sole",
     about="A cluster of one, which hears nothing but its disk: three terms, an entry, a crash.",
@@ -179,12 +196,16 @@ RECOVERING_VOTES: Final = CoreScope(
 )
 
 CORE_SCOPES: Final = (
-    CRASH,
+    # The largest first: processes that share them end at about the same time.
+    FIGURE_8,
+    RECOVERING,
     ELECTION,
+    CRASH,
     PRE_VOTE,
     STALE_PRE_VOTES,
+    PEER_DOWN,
+    PEER_DOWN_AT_FIRST,
     SOLE,
-    FIGURE_8,
     SHORT_APPEND,
     MEMBERSHIP,
     MEMBERSHIP_TWICE,
@@ -193,7 +214,6 @@ CORE_SCOPES: Final = (
     SNAPSHOT,
     LATE_SNAPSHOT,
     READ_INDEX,
-    RECOVERING,
     RECOVERING_VOTES,
 )
 

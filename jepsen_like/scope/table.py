@@ -6,7 +6,7 @@ when their canonical forms are (canonical.py).
 """
 
 from collections.abc import Iterator
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from coord.api.checks import InvariantViolation
 from coord.jepsen_like.scope.canonical import canonical
@@ -24,6 +24,31 @@ class Result:
         self.sent = sent
         self.events = events
         self.broken = broken
+
+
+class Move(NamedTuple):
+    """An action that may lead to another state, or breaks a promise."""
+
+    made_by: int
+    """The action and its place, as the frontier keeps them."""
+    bounds: int
+    """What is left of them after it."""
+    result: Result
+
+
+class Outcomes:
+    """Everything that can happen at one member, given what it may hear and what the bounds leave."""
+
+    __slots__ = ("count", "moves", "saying", "says")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Of all actions, also of those that lead nowhere."""
+        self.moves: list[Move] = []
+        self.says: list[tuple[int, int]] = []
+        """``(made_by, messages)`` of what changes nothing but says something."""
+        self.saying = 0
+        """All those messages."""
 
 
 class Numbers:
@@ -48,6 +73,8 @@ class Table(Generic[M]):
         self.members = Numbers()
         self.messages = Numbers()
         self.bounds = Numbers()
+        self.used: list[int] = []
+        """By bounds."""
         self.actions = Numbers()
         self.results: list[dict[int, Result | None]] = []
         """By member's state, then by action: None when it leads out of the bounds."""
@@ -57,6 +84,8 @@ class Table(Generic[M]):
         """Distinct actions at distinct members: how often the real code was run."""
         self._inert: list[int] = []
         """By member's state: messages whose delivery changes nothing and says nothing."""
+        self._outcomes: dict[tuple[int, int, int], Outcomes] = {}
+        """By member's state, what it may hear, and bounds."""
         self._choices: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self._deliveries: dict[tuple[int, Any], int] = {}
         self._to = [0] * (members + 1)
@@ -71,7 +100,10 @@ class Table(Generic[M]):
         return number
 
     def bounds_number(self, bounds: tuple[int, ...]) -> int:
-        return self.bounds.number(bounds, bounds)
+        number = self.bounds.number(bounds, bounds)
+        if number == len(self.used):
+            self.used.append(self._system.used(bounds))
+        return number
 
     def bit(self, sender: int, to: int, message: Any) -> int:
         """The message as a bit; 0 when it is to somebody who is not in this scope."""
@@ -83,10 +115,39 @@ class Table(Generic[M]):
             self._to[to] |= 1 << number
         return 1 << number
 
-    def next(self, number: int, before: int, sent: int, bounds: int) -> Iterator[tuple[int, int]]:
-        """``(action, bounds after it)`` for everything that can happen at one member."""
+    def outcomes(self, number: int, before: int, sent: int, bounds: int) -> Outcomes:
+        """What can happen at one member, in order: looked up, for most states differ in another member."""
         hears = self._system.hears(number, self.bounds.things[bounds])
         deliverable = sent & self._to[number] & ~(self._inert[before] if hears is None else 0)
+        known = self._outcomes.get((before, deliverable, bounds))
+        if known is None:
+            known = Outcomes()
+            for action, bounds_after in self._next(number, before, deliverable, hears, bounds):
+                known.count += 1
+                self._add(known, number, before, bounds, action, bounds_after)
+            if hears is None:
+                known.count -= (deliverable & self._inert[before]).bit_count()  # of which nobody knew before
+            self._outcomes[before, deliverable, bounds] = known
+        return known
+
+    def _add(
+        self, outcomes: Outcomes, number: int, before: int, bounds: int, action: int, bounds_after: int
+    ) -> None:
+        results = self.results[before]
+        result = results[action] if action in results else self.run(number, before, action)
+        if result is None:
+            return
+        made_by = action * 64 + number - 1
+        if result.member != before or bounds_after != bounds or result.events or result.broken is not None:
+            outcomes.moves.append(Move(made_by, bounds_after, result))
+        elif result.sent:
+            outcomes.says.append((made_by, result.sent))
+            outcomes.saying |= result.sent
+
+    def _next(
+        self, number: int, before: int, deliverable: int, hears: Any, bounds: int
+    ) -> Iterator[tuple[int, int]]:
+        """``(action, bounds after it)`` for everything that can happen at one member."""
         while deliverable:
             bit = deliverable & -deliverable
             deliverable ^= bit

@@ -57,13 +57,23 @@ class Totals:
         return {
             "seeds": self.seeds,
             "simulated_hours": round(self.simulated_ms / 3_600_000, 3),
-            "speed": round(self.simulated_ms / 1000 / self.cpu_s, 1) if self.cpu_s else 0,
+            **densities(self.simulated_ms, self.cpu_s, sum(self.faults.values()), self.operations),
             "faults": sum(self.faults.values()),
             "faults_by_kind": dict(sorted(self.faults.items())),
             "operations": self.operations,
             "marks": dict(sorted(self.marks.items())),
             "failed_seeds": [outcome.seed for outcome in self.failed],
         }
+
+
+def densities(simulated_ms: int, cpu_s: float, faults: int, operations: int) -> dict[str, float]:
+    """How much there was in the hours: quiet ones are quick, and prove little."""
+    simulated_s = simulated_ms / 1000
+    return {
+        "speed": round(simulated_s / cpu_s, 1) if cpu_s else 0,  # simulated seconds for one of the processor
+        "faults_per_simulated_hour": round(3600 * faults / simulated_s, 1) if simulated_s else 0,
+        "operations_per_simulated_second": round(operations / simulated_s, 1) if simulated_s else 0,
+    }
 
 
 def run_one(seed: int, settings: Mapping[str, str]) -> Outcome:

@@ -128,7 +128,9 @@ def _summary(totals: Totals) -> str:
     row = totals.row()
     return (
         f"{row['seeds']} seeds, {row['simulated_hours']} simulated hours ({row['speed']} for one of the processor), "
-        f"{row['faults']} faults, {row['operations']} operations checked, {len(totals.failed)} failed"
+        f"{row['faults']} faults ({row['faults_per_simulated_hour']:.0f} an hour), "
+        f"{row['operations']} operations checked ({row['operations_per_simulated_second']} a second), "
+        f"{len(totals.failed)} failed"
     )
 
 

@@ -25,6 +25,10 @@ WRITEBACK_CHANGES: Final = 64
 
 OnOperation = Callable[[str, str, bytes], None]
 
+Names = dict[str, "Node"]
+NameChange = tuple[str, str, "Node | None"]
+"""``(name, name that is gone, what it means now)``."""
+
 
 class CutShort(BaseException):
     """The process ends here, in the middle of its work; not an Exception, so that nothing under test swallows it."""
@@ -53,6 +57,15 @@ def apply_change(content: bytearray, change: tuple[int, bytes] | int) -> None:
         del content[change:]
     else:
         write_into(content, *change)
+
+
+def apply_name(names: Names, change: NameChange) -> None:
+    name, gone, node = change
+    names.pop(gone, None)
+    if node is None:
+        names.pop(name, None)
+    else:
+        names[name] = node
 
 
 class SimFile:
@@ -119,10 +132,12 @@ class SimDisk:
         self._name = name
         self._dice = dice
         self._on_operation = on_operation
-        self.nodes: dict[str, Node] = {}
-        self._durable_names: dict[str, Node] = {}
-        self._pending_names: list[tuple[str, str, Node | None]] = []
-        """``(name, name that is gone, what it means now)``."""
+        self.nodes: Names = {}
+        self._durable_names: Names = {}
+        self._pending_names: list[NameChange] = []
+        """What was done to names since the folder was last synced, in order."""
+        self._lost_a_name = False
+        """Since then: what is durable is no more what it was, with ``_pending_names``."""
         self._locked = False
         # Faults, set by whoever makes them.
         self.cut_after = 0
@@ -168,16 +183,12 @@ class SimDisk:
         style = dice.choice(("none", "all", "prefix", "any", "any", "any"))
         kept = dice.randint(0, len(self._pending_names))
         lost = dice.choice((0.2, 0.5, 0.8))
-        for position, (name, gone, node) in enumerate(self._pending_names):
+        for position, change in enumerate(self._pending_names):
             if style == "none" or (style == "prefix" and position >= kept):
                 break
             if style == "any" and dice.random() < lost:
                 continue
-            names.pop(gone, None)
-            if node is None:
-                names.pop(name, None)
-            else:
-                names[name] = node
+            apply_name(names, change)
         self._pending_names.clear()
         keep = dice.choice((0.0, 0.3, 0.7, 1.0))
         for name in sorted(names):
@@ -216,6 +227,7 @@ class SimDisk:
         del self.nodes[name]
         self._durable_names.pop(name, None)
         self._pending_names = [each for each in self._pending_names if name not in each[:2]]
+        self._lost_a_name = True
 
     def wipe(self) -> None:
         """Another, empty disk."""
@@ -266,7 +278,12 @@ class SimDisk:
 
     def sync_directory(self) -> None:
         self.before("sync_directory", "", b"")
-        self._durable_names = dict(self.nodes)
+        if self._lost_a_name:
+            self._durable_names = dict(self.nodes)
+            self._lost_a_name = False
+        else:  # where each entry has a segment of its own, there are hundreds of names, and one or two changes
+            for change in self._pending_names:
+                apply_name(self._durable_names, change)
         self._pending_names.clear()
 
     def lock(self) -> None:

@@ -209,7 +209,8 @@ def claims(world: "World", dice: Random) -> "World":
 RECIPES_SHARE: Final = 0.15
 """Of the worlds of seeds from ``RECIPES_FROM`` on."""
 RECIPES_FROM: Final = 100_000_000
-"""Seeds below draw what they drew before there were recipes: those that find the mutants are recorded."""
+"""Seeds below draw what they drew before there were recipes: those that find the mutants are recorded. So do reports
+of deaths (:func:`with_reports`)."""
 
 
 def with_recipes(world: "World", seed: int) -> "World":
@@ -218,6 +219,15 @@ def with_recipes(world: "World", seed: int) -> "World":
     if seed < RECIPES_FROM or dice.random() >= RECIPES_SHARE:
         return world
     return replace(claims(world, dice), workload=dice.choice(list(RECIPE_PARTS)))
+
+
+def with_reports(world: "World", seed: int) -> "World":
+    """Members are told when the process of a peer is gone: always, sometimes or never, and in some worlds falsely."""
+    if seed < RECIPES_FROM:
+        return world
+    dice = Random(f"reports {seed}")
+    false = (("false_down", dice.choice((0.3, 1.0, 3.0))),) if dice.random() < 0.4 else ()
+    return replace(world, told_down=dice.choice((0.0, 0.5, 1.0, 1.0)), faults=(*world.faults, *false))
 
 
 Narrow = Callable[["World", Random], "World"]

@@ -26,6 +26,7 @@ from coord.replica.inputs import (
     FromPeer,
     Input,
     Outputs,
+    PeerDown,
     PeerLost,
     Tick,
 )
@@ -217,6 +218,12 @@ class Life:
     def peer_lost(self, peer: int) -> None:
         self.put(PeerLost(peer))
 
+    def peer_down(self, peer: int) -> None:
+        """It is said that the process of ``peer`` is gone; see coord/raft/peer_down.py."""
+        if self.replica is not None and self.replica.state.raft.leader == peer:
+            self.sim.mark("leader_told_down")
+        self.put(PeerDown(peer))
+
     def welcomes(self, cluster: bytes) -> bool:
         return not cluster or not self.cluster or cluster == self.cluster
 
@@ -344,7 +351,7 @@ def shuffled_by_source(inputs: list[Input], dice: Random) -> list[Input]:
     by_source: dict[tuple[str, int], list[Input]] = {}
     for each in inputs:
         source = ("disk", 0)
-        if isinstance(each, FromPeer | PeerLost):
+        if isinstance(each, FromPeer | PeerLost | PeerDown):
             source = ("peer", each.peer)
         elif isinstance(each, ClientConnected | FromClient | ClientLost | Backlog):
             source = ("client", each.connection)

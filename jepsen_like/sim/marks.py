@@ -27,6 +27,8 @@ EXPECTED: Final[dict[str, str]] = {
     "configuration_joint": "a joint configuration was committed",
     "transferred": "a leader handed over",
     "pre_vote_refused": "a pre-vote was refused",
+    "leader_told_down": "a follower was told that its leader's process was gone",
+    "leader_told_down_falsely": "it was not",
     "gap_told": "a watch was told that history does not reach back",
     "retry_answered": "a request went into the log twice, and was answered from what the session keeps",
     "claim_granted": "a claim was granted",

@@ -233,6 +233,22 @@ class Nemesis:
             self._tell("break_link", "once", (link.sender, link.receiver), "the connection breaks")
             self._sim.network.break_link(link)
 
+    def _false_down(self) -> None:
+        """Some or all who follow a leader are told that its process is gone. It lives."""
+        leader = self._leader()
+        followers = [
+            member.life for member in self._sim.all_members()
+            if leader is not None and member.life is not None and member.life.replica is not None
+            and member.life.replica.state.raft.leader == leader.member.number and member.life is not leader
+        ]  # fmt: skip
+        if leader is not None and followers:
+            told = followers if self._dice.random() < 0.5 else [self._dice.choice(followers)]
+            numbers = tuple(life.member.number for life in told)
+            self._tell("false_down", "once", (leader.member.number,), f"is said to be down, to {numbers}")
+            self._sim.mark("leader_told_down_falsely")
+            for life in told:
+                life.peer_down(leader.member.number)
+
     # --- clients ----------------------------------------------------------------------------------------------------
 
     def _break_client(self) -> None:

@@ -25,6 +25,7 @@ class Port(Protocol):
 
     def frame_arrived(self, sender: int, frame: bytes) -> None: ...
     def peer_lost(self, peer: int) -> None: ...
+    def peer_down(self, peer: int) -> None: ...
     def welcomes(self, cluster: bytes) -> bool:
         """Whether it takes a connection of a member of ``cluster`` (empty: of none yet)."""
         ...
@@ -122,6 +123,10 @@ class Network:
                 link.dead_through = link.sent  # nobody is there to take what is on its way
                 notice_ns = USER_TIMEOUT_NS if power else self._delay_ns()
                 self._agenda.after(notice_ns, self._noticed, link, link.epoch)
+                if self._world.told_down and not power and self._dice.random() < self._world.told_down:
+                    self._agenda.after(
+                        notice_ns + self._delay_ns(), self._refused, link, self._lives[link.sender]
+                    )
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -203,6 +208,13 @@ class Network:
     def _noticed(self, link: Link, epoch: int) -> None:
         if link.epoch == epoch:
             self.break_link(link)
+
+    def _refused(self, link: Link, life: Port) -> None:
+        """As in peers.py: dialled again at once, and nobody listens there."""
+        there, back = (link.sender, link.receiver), (link.receiver, link.sender)
+        cut_off = there in self.blocked or back in self.blocked
+        if self._lives.get(link.sender) is life and link.receiver not in self._lives and not cut_off:
+            life.peer_down(link.receiver)
 
     def _redial(self, link: Link) -> None:
         self._agenda.after(link.retry_ns, self._dial, link, link.epoch)

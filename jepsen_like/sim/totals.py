@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import coord
-from coord.jepsen_like.sim.batch import Outcome, Totals
+from coord.jepsen_like.sim.batch import Outcome, Totals, densities
 from coord.jepsen_like.sim.marks import missing
 
 _GIT_LIMIT_S: Final = 10.0
@@ -35,6 +35,8 @@ def add_to_totals(path: Path, totals: Totals, version: str, replay: Callable[[Ou
     faults = _added(row.get("faults_by_kind", {}), totals.faults)
     marks = _added(row.get("marks", {}), totals.marks)
     simulated_ms = row.get("simulated_ms", 0) + totals.simulated_ms
+    cpu_s = row.get("cpu_s", 0.0) + totals.cpu_s
+    operations = row.get("operations", 0) + totals.operations
     failed = [
         {"seed": each.seed, "replay": replay(each), "violations": list(each.violations), "version": version}
         for each in totals.failed
@@ -45,8 +47,9 @@ def add_to_totals(path: Path, totals: Totals, version: str, replay: Callable[[Ou
         "seeds_by_version": _added(row.get("seeds_by_version", {}), {version: totals.seeds}),
         "simulated_ms": simulated_ms,
         "simulated_hours": round(simulated_ms / 3_600_000, 3),
-        "cpu_s": round(row.get("cpu_s", 0.0) + totals.cpu_s, 3),
-        "operations": row.get("operations", 0) + totals.operations,
+        "cpu_s": round(cpu_s, 3),
+        **densities(simulated_ms, cpu_s, sum(faults.values()), operations),
+        "operations": operations,
         "faults": sum(faults.values()),
         "faults_by_kind": faults,
         "marks": marks,

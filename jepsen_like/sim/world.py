@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
-from coord.jepsen_like.sim.kinds import narrowed, with_claims, with_recipes
+from coord.jepsen_like.sim.kinds import narrowed, with_claims, with_recipes, with_reports
 from coord.jepsen_like.sim.triggers import Trigger, draw_triggers
 from coord.jepsen_like.workloads import TREE_PARTS
 from coord.limits import GRANTS_MAX, KIB, MIB, MemberLimits, StoreLimits
@@ -24,7 +24,7 @@ FAULTS = (
     "drop_reply", "slow_disk", "slow_member", "failed_sync", "full_disk", "damage", "wipe", "wall_clock", "transfer",
     "configure", "freeze_client",
 )  # fmt: skip
-"""What the nemesis can do; see nemesis.py."""
+"""What the nemesis can do, and ``false_down``; see nemesis.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class World:
     loss: float = 0.0
     """Of frames; on a stream each breaks the connection."""
     duplicates: float = 0.0
+    told_down: float = 0.0
+    """The share of deaths of processes of which another member is told (streams; to each by itself)."""
     # Disk and processor
     sync_min_us: int = 100
     sync_max_us: int = 2_000
@@ -235,4 +237,5 @@ def draw(seed: int) -> World:
         permanent=pick((0.0, 0.2)),
         faults_from_start=dice.random() < 0.3,
     )
-    return with_recipes(with_claims(narrowed(world, dice), Random(f"claims {seed}")), seed)
+    claiming = with_claims(narrowed(world, dice), Random(f"claims {seed}"))
+    return with_reports(with_recipes(claiming, seed), seed)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from coord.api.errors import CoordError
 from coord.api.ops import ClaimFirst, Get, List, Multi, Release
 from coord.api.results import ClaimedFirst, MultiResult, Page
+from coord.jepsen_like.checkers.task_order import check_task_order
 from coord.jepsen_like.checkers.tasks import ROOT, check_tasks
 from coord.jepsen_like.workloads.parts import insist, think
 from coord.jepsen_like.workloads.workload import Check, EndSession, MoveAway, Pause, Process, Script, Step
@@ -53,7 +54,7 @@ def job(value: Any = None) -> Any: ...
 
 class Tasks:
     name = "tasks"
-    checks: tuple[Check, ...] = (check_tasks,)
+    checks: tuple[Check, ...] = (check_tasks, check_task_order)
 
     def __init__(self, dice: Random) -> None:
         self._work_ms = dice.choice((5, 50, 500))

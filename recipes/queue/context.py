@@ -59,7 +59,6 @@ class Context:
     """When its time is over, by ``time.monotonic()``."""
     report: Callable[[Any], None] | None = None
     """Who hears of progress."""
-    has_reported: bool = False
     ops: list[Any] = field(default_factory=list)
     """What :meth:`once` was given."""
     stopped: Exception | None = None
@@ -93,7 +92,6 @@ class Context:
                 "a task with where='process' can't report its progress: it is not connected; run it in a thread"
             )
         self.report(value)
-        self.has_reported = True
 
     def once(self, *ops: Any) -> None:
         """Do this (``Create``, ``Set``, ``Delete`` and so on of :mod:`coord.client`) in the very step in which this

@@ -136,10 +136,9 @@ def _changed(result: MultiResult) -> Changed | None:
 def _end(found: Found, ended: Ended) -> list[Op]:
     """What an end is, whoever brings it about."""
     paths, id, record = found.paths, found.id, found.record
-    told = encode_ended(ended)
     ops: list[Op] = [Delete(found.path)]
     if record.keep_ms:
-        ops.append(Create(paths.done(id), told, Kind.TTL, ttl_ms=record.keep_ms))
+        ops.append(Create(paths.done(id), encode_ended(ended), Kind.TTL, ttl_ms=record.keep_ms))
     if ended.outcome == "failed":
         dead = encode_dead(Dead(found.needs, ended, record))
         ops.append(Create(paths.dead(id), dead, Kind.TTL, ttl_ms=DEAD_MS))

@@ -135,15 +135,15 @@ def enqueue(tasks: Sequence[New], max_length: int) -> Plan[tuple[Answer, ...] | 
     compare = [is_missing(paths.closed) for paths in queues]
     compare += [has_room(paths.folder(needs), n, max_length) for (paths, needs), n in folders.items()]
     then: list[Op] = []
-    positions: list[int | None] = []
-    """Of each task: where its nested multi is; ``None``: it needs none, and is there if anything is."""
-    for new in tasks:
+    positions: dict[str, int] = {}
+    """Of each task that has conditions of its own: where its nested multi is. Others are there if anything is."""
+    # Those who stand in line are served in the order in which a revision makes something for them: by priority, too.
+    for new in sorted(tasks, key=lambda each: each.id) if len(tasks) > 1 else tasks:
         conditions = _conditions(new)
         if conditions:
-            positions.append(len(then))
+            positions[new.id] = len(then)
             then.append(_guarded(new, conditions))
         else:
-            positions.append(None)
             then += _create(new)
     otherwise: list[Op] = [ExistsOp(paths.closed) for paths in queues]
     otherwise += [ExistsOp(paths.folder(needs)) for paths, needs in folders]
@@ -153,8 +153,10 @@ def enqueue(tasks: Sequence[New], max_length: int) -> Plan[tuple[Answer, ...] | 
             return _refused(queues, folders, result, max_length)
         return tuple(
             [
-                Enqueued(result.revision) if position is None else _answer(new, nested(result, position))
-                for new, position in zip(tasks, positions, strict=True)
+                _answer(new, nested(result, positions[new.id]))
+                if new.id in positions
+                else Enqueued(result.revision)
+                for new in tasks
             ]
         )
 
@@ -281,8 +283,13 @@ def _refused(
         for folder, stat in stats.items()
         if isinstance(stat, Stat)
     }
-    paths, count = counts[max(counts)]
-    raise QueueFull(
-        f"{count} tasks wait and run in the queue {paths.name}; it takes {max_length} at most",
-        {"queue": paths.name, "tasks": count, "maximum": max_length},
-    )
+    over = max(counts)
+    paths, count = counts[over]
+    more = over + max_length - count
+    if more > max_length:
+        what = f"{more} tasks at once are more than the queue {paths.name} ever takes: {max_length} wait and run in it"
+        what += " at most; enqueue fewer by one call, or give the app a greater max_length"
+    else:
+        what = f"{count} tasks wait and run in the queue {paths.name}, and it takes {max_length} at most"
+        what += f": there is no room for {more} more" if more > 1 else ""
+    raise QueueFull(what, {"queue": paths.name, "tasks": count, "maximum": max_length})

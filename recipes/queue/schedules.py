@@ -18,6 +18,7 @@ its clock. The task that comes has ``schedule`` and ``due_ms`` in its ``headers`
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Final, NoReturn
 
@@ -38,14 +39,33 @@ from coord.client import (
 )
 from coord.client.clock import now
 from coord.recipes.arguments import Deadline
-from coord.recipes.queue.enqueueing import Enqueued, Known, New, NoFolders, enqueue, make_folders
+from coord.recipes.queue.enqueueing import (
+    BATCH_BYTES_MAX,
+    BATCH_MAX,
+    Enqueued,
+    Known,
+    New,
+    NoFolders,
+    enqueue,
+    make_folders,
+)
 from coord.recipes.queue.errors import BadRecord, QueueClosed, QueueFull
 from coord.recipes.queue.layout import QueuePaths
 from coord.recipes.queue.leader_clock import LeaderClock
 from coord.recipes.queue.plan import Op, has_version, if_so, is_missing, is_there, nested
 from coord.recipes.queue.queue import Queue
 from coord.recipes.queue.schedule import Schedule
-from coord.recipes.queue.ticking import Fire, Put, State, Wait, decode_state, encode_state, next_step
+from coord.recipes.queue.ticking import (
+    AT_ONCE_MAX,
+    Fire,
+    Put,
+    State,
+    Wait,
+    decode_state,
+    encode_state,
+    next_step,
+    ticks_due,
+)
 
 log: Final = logging.getLogger("coord.recipes.queue")
 
@@ -70,6 +90,8 @@ class Scheduler:
         """When the leader last was asked for the time."""
         self._bad: dict[str, int] = {}
         """Of what is no schedule in the tree: at which revision that was said."""
+        self._at_once: dict[str, int] = {}
+        """Of each schedule: how many ticks fit into one request."""
         self._not_taken_by: dict[str, str] = {}
         """Schedules whose last tick was not enqueued -> why."""
 
@@ -100,8 +122,12 @@ class Scheduler:
         """The folders that the first tick will need; and the time."""
         folders: dict[tuple[QueuePaths, str], None] = {}
         for each in schedules:
-            for new in self._queue._build(each.workflow).tasks:
+            tasks = self._queue._build(each.workflow).tasks
+            for new in tasks:
                 folders[new.paths, new.needs] = None
+            size = sum([len(new.record.arguments) for new in tasks])
+            fit = min(BATCH_MAX // len(tasks), BATCH_BYTES_MAX // max(size, 1))
+            self._at_once[each.name] = max(min(fit, AT_ONCE_MAX), 1)
         mine = if_so([is_missing(self._folder)], [Create(self._folder, parents=True)])
         await self._client.multi(then=[mine, *make_folders(NoFolders(tuple(folders)))], deadline=inf)
         await self._ask()
@@ -151,38 +177,58 @@ class Scheduler:
                 put = Create(path, value) if cached is None else Set(path, value)
                 revision = (await self._write([as_read], [put], path)).revision
             else:
-                revision = await self._fire(schedule, step, path, as_read)
+                fires = ticks_due(schedule.definition, step, at_ms, self._by, self._at_once[schedule.name])
+                revision = await self._fire(schedule, fires, path, as_read)
             # Whoever it was that wrote: what is done next is decided by what stands there now.
             await cache.wait_revision(revision, deadline=inf)
 
-    async def _fire(self, schedule: Schedule, fire: Fire, path: str, as_read: Compare) -> int:
-        tasks = [_of_tick(new, schedule.name, fire) for new in self._queue._build(schedule.workflow).tasks]
+    async def _fire(self, schedule: Schedule, fires: Sequence[Fire], path: str, as_read: Compare) -> int:
+        """Enqueue these ticks, in the one revision that writes the last of them down."""
+        each_tick = [
+            [_of_tick(new, schedule.name, fire) for new in self._queue._build(schedule.workflow).tasks]
+            for fire in fires
+        ]
+        tasks = [new for tick in each_tick for new in tick]
         plan = enqueue(tasks, self._app.max_length)
         folders = list(dict.fromkeys([(new.paths, new.needs) for new in tasks]))
         # Without its folders the queue would take nothing, and the tick would be written down all the same.
         there = [is_there(paths.folder(needs)) for paths, needs in folders]
-        state = replace(fire.state, id=tasks[0].id)
-        result = await self._write([as_read, *there], [Set(path, encode_state(state)), plan.multi()], path)
+        # Of many ticks all are taken or none: as many as there is room for is what one by one finds out.
+        compare = [as_read, *there, *(plan.compare if len(fires) > 1 else ())]
+        state = replace(fires[-1].state, id=each_tick[-1][0].id)
+        result = await self._write(compare, [Set(path, encode_state(state)), plan.multi()], path)
         if not result.succeeded:
+            if len(fires) > 1:
+                return await self._fire(schedule, fires[:1], path, as_read)
             await self._client.multi(then=make_folders(NoFolders(tuple(folders))), deadline=inf)
             return result.revision
+        not_taken = partial(self._not_taken, schedule, path, state, result.revision)
         try:
             answers = plan.read(nested(result, 1))
         except (QueueFull, QueueClosed) as error:
-            return await self._not_taken(schedule, path, state, error.message, result.revision)
+            return await not_taken(len(fires), error.message)
         if isinstance(answers, NoFolders):  # deleted by hand in this very moment
-            return await self._not_taken(schedule, path, state, "its folder was deleted", result.revision)
-        if isinstance(answers[0], Known):
-            # Of a task that is gone, perhaps, or that has begun, where that is enough: the key is asked once more.
-            answer = await self._queue._known(tasks[0], answers[0], Deadline(self._client, inf))
-            if not isinstance(answer, Enqueued):
-                why = "another task has its unique key"
-                return await self._not_taken(schedule, path, state, why, result.revision)
+            return await not_taken(len(fires), "its folder was deleted")
+        known = [
+            new.id
+            for new, answer in zip(tasks, answers, strict=True)
+            if isinstance(answer, Known) and await self._stays_known(new, answer)
+        ]  # of calls by themselves: parts of a workflow have no keys
+        if known:
+            taken = [tick[0].id for tick in each_tick if tick[0].id not in known]
+            return await not_taken(len(known), "another task has its unique key", taken[-1] if taken else "")
         self._not_taken_by.pop(schedule.name, None)
         return result.revision
 
-    async def _not_taken(self, schedule: Schedule, path: str, state: State, why: str, revision: int) -> int:
-        """Write it down, unless the next tick has come meanwhile."""
+    async def _stays_known(self, new: New, known: Known) -> bool:
+        """Whether another task has its key in truth. That one may be gone, or have begun, where that is enough."""
+        answer = await self._queue._known(new, known, Deadline(self._client, inf))
+        return not isinstance(answer, Enqueued)
+
+    async def _not_taken(
+        self, schedule: Schedule, path: str, state: State, revision: int, ticks: int, why: str, id: str = ""
+    ) -> int:
+        """So many of the ticks were not: write it down, unless the next tick has come meanwhile."""
         # Once, and not at each tick: what takes longer than its interval may be meant to, and would fill the log.
         if self._not_taken_by.get(schedule.name) != why:
             self._not_taken_by[schedule.name] = why
@@ -192,7 +238,11 @@ class Scheduler:
                 why,
             )
         told = replace(
-            state, ticks=state.ticks - 1, passed_over=state.passed_over + 1, id="", trouble=why[:200]
+            state,
+            ticks=state.ticks - ticks,
+            passed_over=state.passed_over + ticks,
+            id=id,
+            trouble=why[:200],
         )
         unchanged = Compare(Target.MODIFIED_REVISION, path, Operator.EQUAL, revision)
         return (await self._write([unchanged], [Set(path, encode_state(told))], path)).revision

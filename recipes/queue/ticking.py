@@ -32,6 +32,9 @@ COUNT_MAX: Final = 1_000
 """Ticks that were passed over are counted up to here: of years there can be many."""
 TAKE_OVER_MS: Final = 60_000
 STAGGER_MS: Final = 500
+AT_ONCE_MAX: Final = 50
+"""Ticks that are enqueued by one request: of a short interval many are due after a failover, and each by itself would
+take as long as the interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,17 @@ def next_step(
     if begins_ms > now_ms:
         return Wait(begins_ms)
     return _due(definition, state, due_ms, now_ms, by)
+
+
+def ticks_due(definition: Definition, first: Fire, now_ms: int, by: str, at_most: int) -> list[Fire]:
+    """``first``, and those that come right after it and are due as well."""
+    fires = [first]
+    while len(fires) < at_most:
+        step = next_step(definition, fires[-1].state, now_ms, by=by)
+        if not isinstance(step, Fire):
+            break
+        fires.append(step)
+    return fires
 
 
 def stagger_ms(when: When, due_ms: int) -> int:

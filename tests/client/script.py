@@ -10,12 +10,12 @@ from coord.wire.client_frames import (
     EventGroup,
     Welcome,
     decode_client_frame,
-    encode_events,
     encode_goodbye,
     encode_replies,
     encode_watch_ended,
     encode_welcome,
 )
+from coord.wire.event_frames import encode_events, encode_group
 from coord.wire.framing import FrameBuffer
 
 SECRET = b"s" * 16
@@ -57,7 +57,7 @@ class Script:
         return self.core.take_completed()
 
     def events(self, *groups: EventGroup) -> None:
-        self.core.received(encode_events(list(groups)), self.now)
+        self.core.received(encode_events([encode_group(group) for group in groups]), self.now)
 
     def watch_ended(self, watch: int, error: CoordError) -> None:
         self.core.received(encode_watch_ended(watch, error), self.now)

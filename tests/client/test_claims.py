@@ -237,8 +237,11 @@ def test_without_a_session() -> None:
 # --- a gap -----------------------------------------------------------------------------------------------------------
 
 
+LOST = 3
+
+
 def listed(number: int, token: int, path: str = PATH) -> tuple[object, ...]:
-    return (number, path, SESSION, "c", token, 1, False, b"", 0, 0)
+    return (number, path, SESSION, "c", token, 1, False, b"", 0, 0, LOST, "what a later member might add")
 
 
 def gap(play: Played) -> Callable[[int, list[tuple[object, ...]], bool], None]:
@@ -267,7 +270,7 @@ def test_a_gap_is_bridged_by_a_listing(play: Played) -> None:
     play.tell(told(51, RELEASED, 8, reason=Reason.FORCED))
     page(52, [listed(9, 52, "/other")], False)
     assert (held.token, held.over) == (11, None)
-    assert (granted.token, granted.over) == (30, None)
+    assert (granted.token, granted.lost, granted.over) == (30, LOST, None)
     assert isinstance(gone.over, NotHeld)
     assert isinstance(late.over, NotHeld)
     assert len(play.claims) == 3

@@ -1,6 +1,6 @@
 """How a mirror is fed, step by step, and by real replicas which lag, lose their leader and forget. From seeds."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from random import Random
 from typing import Any
 
@@ -40,9 +40,10 @@ class StepLink:
     def waiter(self) -> None:
         return None
 
-    async def finished(self, request: Request) -> None:
+    async def finished(self, request: Request, answer: Callable[[Request], object]) -> object:
         while not request.done:
             await OneStep()
+        return answer(request)
 
 
 class StepBell:

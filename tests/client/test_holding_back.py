@@ -80,6 +80,48 @@ def test_all_of_it_inside_a_namespace(backend: str) -> None:
 
 
 @BACKENDS
+def test_who_has_to_wait_is_told_so(backend: str) -> None:
+    async def main() -> None:
+        with cluster(1) as members:
+            async with connect(members.endpoints) as client, anyio.create_task_group() as tasks:
+                told: list[str] = []
+                await client.create("/q/a", parents=True)
+                await client.claim_first("/q", waits=lambda: told.append("at once"))
+                assert told == []
+                status = await client.status()
+                assert (status["claims_held"], status["claims_waiting"], status["claims_granted"]) == (
+                    1,
+                    0,
+                    1,
+                )
+                waits = anyio.Event()
+
+                async def wait() -> None:
+                    [grant] = await client.claim_first("/q", waits=waits.set)
+                    told.append(grant.path)
+
+                tasks.start_soon(wait)
+                await waits.wait()
+                assert (await client.claim_info("/q")).waiters == 1
+                assert (await client.status())["claims_waiting"] == 1
+                await client.create("/q/b")
+                while not told:
+                    await anyio.sleep(0.001)
+                assert told == ["/q/b"]
+
+                def fails() -> None:
+                    raise LookupError("the caller's own")
+
+                with pytest.raises(LookupError):
+                    await client.claim_first("/q", waits=fails)
+                with anyio.fail_after(5):
+                    while (await client.claim_info("/q")).waiters:
+                        await anyio.sleep(0.001)  # it is being given back
+
+    anyio.run(main, backend=backend)
+
+
+@BACKENDS
 def test_a_multi_within_a_multi(backend: str) -> None:
     async def main() -> None:
         with cluster(1) as members:

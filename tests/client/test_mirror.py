@@ -249,7 +249,7 @@ def play(follower: Follower, script: list[tuple[object, ...]]) -> None:
             follower.answered.clear()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(changes, max_size=8),
     st.sampled_from(ROOTS),
@@ -276,7 +276,7 @@ def test_it_is_the_tree_at_every_revision_it_claims(
     assert follower.claims
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(changes, max_size=8),
     st.sampled_from(ROOTS),

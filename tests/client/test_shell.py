@@ -274,7 +274,7 @@ def test_a_lost_connection_is_nothing_to_a_caller(backend: str) -> None:
 def test_a_member_that_hangs_is_left(backend: str) -> None:
     async def main() -> None:
         # Without a session: this machine may be busy for longer than a short one would bear.
-        async with house(2) as at, connect(at.endpoints, session=False, session_timeout=1.5) as client:
+        async with house(2) as at, connect(at.endpoints, session=False, session_timeout=0.9) as client:
             (present,) = [door for door in at.doors if door.streams]
             present.deaf = True
             assert await client.children("/") == []  # asked of the deaf one, answered by the other
@@ -288,7 +288,7 @@ def test_a_session_whose_members_are_all_gone_ends_by_the_clock(backend: str) ->
     async def main() -> None:
         async with (
             house(2) as at,
-            connect(at.endpoints, session_timeout=1.5, deadline=inf) as client,
+            connect(at.endpoints, session_timeout=1.0, deadline=inf) as client,
             client.watch("/") as events,
         ):
             began = anyio.current_time()
@@ -306,7 +306,7 @@ def test_a_session_whose_members_are_all_gone_ends_by_the_clock(backend: str) ->
                 tasks.start_soon(call)
                 error = await client.wait_ended()
             assert isinstance(error, SessionEnded)
-            assert anyio.current_time() - began > 0.9
+            assert anyio.current_time() - began > 0.6
             assert [(type(each), each.outcome) for each in failures] == [(SessionEnded, "unknown")]
             with pytest.raises(SessionEnded):
                 await anext(events)

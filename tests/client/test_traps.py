@@ -19,12 +19,13 @@ import anyio.abc
 import pytest
 
 from coord.client import Disconnected, InvalidRequest, State, connect
+from coord.client import link as link_module
 from coord.client.client import Client
 from coord.client.clock import now
 from coord.client.core import Core, CoreSettings
 from coord.client.core.endpoints import Endpoint, Route
 from coord.client.core.request import Request
-from coord.client.link import LOOK_SECONDS, Link
+from coord.client.link import LATE_SECONDS, Link
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.wire.client_frames import Keepalive, Welcome, decode_client_frame, encode_replies, encode_welcome
 from coord.wire.framing import FrameBuffer
@@ -155,7 +156,11 @@ def test_a_client_is_not_pickled_or_copied(backend: str) -> None:
 
 
 @both
-def test_a_client_that_was_never_closed_is_told_with_its_place(backend: str) -> None:
+def test_a_client_that_was_never_closed_is_told_with_its_place(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "LOOK_SECONDS", 0.1)
+
     async def main() -> None:
         async with house(1) as at:
             connecting = connect(at.endpoints, name="lost", session_timeout=60)
@@ -167,7 +172,7 @@ def test_a_client_that_was_never_closed_is_told_with_its_place(backend: str) -> 
             await view.create("/", b"a view is enough to hold it")
             with pytest.warns(ResourceWarning, match=r"'lost', made at test_traps.py:\d+, was never closed"):
                 del view  # the last that holds it
-            with anyio.fail_after(LOOK_SECONDS + 2):
+            with anyio.fail_after(3):
                 assert isinstance(await link.ended(), Disconnected), "nobody keeps its session alive any more"
             # What its user has not done. (trio does not forgive it.)
             assert tasks is not None
@@ -263,17 +268,17 @@ def test_after_its_event_loop_it_is_over() -> None:
 @both
 def test_a_blocked_loop_is_named(backend: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        async with house(1) as at, connect(at.endpoints, session_timeout=3.0) as client:
+        async with house(1) as at, connect(at.endpoints, session_timeout=1.5) as client:
             told: list[State] = []
             client.on_state(told.append)
             await client.create("/a", ephemeral=True)
-            time.sleep(1.6)  # this is it
+            time.sleep(0.8)  # this is it
             while not caplog.records:
                 await anyio.sleep(0.01)
             (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
             assert "a keepalive is sent 0." in message
             assert "blocks its event loop" in message
-            assert "its session, of 3 s, would have ended" in message
+            assert "its session, of 1.5 s, would have ended" in message
             await client.set("/a", b"still here")
             assert told == []
 
@@ -297,7 +302,7 @@ class Member:
             if isinstance(frame, Keepalive):
                 self._out += encode_replies([(frame.request, 0, 1, 1, None)])
             elif len(self.asked) == 1:
-                self._out += encode_welcome(Welcome(7, b"s" * 16, 6_000, 0, 1, b"c" * 16, [(1, "h:1")]))
+                self._out += encode_welcome(Welcome(7, b"s" * 16, 1_500, 0, 1, b"c" * 16, [(1, "h:1")]))
         if self.may_answer:
             self.answer()
 
@@ -314,10 +319,14 @@ class Member:
 
 
 @both
-def test_an_answer_that_lay_there_while_the_loop_was_blocked_counts(backend: str) -> None:
+def test_an_answer_that_lay_there_while_the_loop_was_blocked_counts(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A keepalive is sent; its answer comes while the loop is blocked, for longer than the member is given. When the
     loop goes on, the clock and the answer are there at the same time: the connection is as good as it was.
     """
+    look = 2 * LATE_SECONDS
+    monkeypatch.setattr(link_module, "LOOK_SECONDS", look)
 
     async def main() -> None:
         member = Member()
@@ -337,9 +346,9 @@ def test_an_answer_that_lay_there_while_the_loop_was_blocked_counts(backend: str
             member.may_answer = False
             while not any(isinstance(each, Keepalive) for each in member.asked):
                 await anyio.sleep(0.01)
-            blocked = 2.5  # of the two seconds that a member is given
+            blocked = 0.6  # of the half second that a member is given
             await anyio.sleep(0)
-            time.sleep(LOOK_SECONDS)  # until the clock is sure to be looked at next
+            time.sleep(look)  # until the clock is sure to be looked at next
             member.answer()
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()

@@ -60,6 +60,7 @@ class Faults:
             (self.snapshot, dice.choice([0, 2, 6])),
             (self.install, 3),
             (self.unreachable, dice.choice([0, 1])),
+            (self.down, dice.choice([0, 1, 4])),
             (self.replace_disk, dice.choice([0, 0, 1])),
         ]
         self.actions: list[Callable[[], None]] = [action for action, _ in drawn]
@@ -336,6 +337,16 @@ class Faults:
         if leader:
             self.cluster.up(leader).peer_unreachable(self.dice.choice(self.ids))
             self.cluster.pump(leader)
+
+    def down(self) -> None:
+        """Members are told that a process is gone, most likely their leader's: rightly or wrongly."""
+        peer = self.any_leader() or self.dice.choice(self.ids)
+        for member_id in self.dice.sample(
+            self.cluster.live(), self.dice.randint(0, len(self.cluster.live()))
+        ):
+            if member_id not in (peer, self.paused):
+                self.cluster.up(member_id).peer_down(peer)
+                self.cluster.pump(member_id)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ begin with ``#`` are for the reader: each script is headed by the sentence it im
     tick 1 [3]            ticks of one member                 pass 20       ticks of all, settling after each
     deaf 2 3              they have given up on their leader, so they answer a candidate
     propose 1 x           configure 1 voters=1,2 [learners=3]     read 1 7      transfer 1 2    unreachable 1 2
+    down 2 1              2 is told that the process of 1 is gone
     deliver 1>2 [Append] [count]   what lies in the network, in order; 1>* is to anybody; then the receiver's outputs
     drop 1>2 [Append]     hold 1>2 [Append]  (put aside)      copy 1>2 [Append]  (put a copy aside)     release
     sync 1 [count]        the disk syncs batches              stall 1, unstall 1   whether ``settle`` syncs it
@@ -99,6 +100,10 @@ class Script:
 
     def do_unreachable(self, member: str, peer: str) -> None:
         self.cluster.up(int(member)).peer_unreachable(int(peer))
+        self.cluster.pump(int(member))
+
+    def do_down(self, member: str, peer: str) -> None:
+        self.cluster.up(int(member)).peer_down(int(peer))
         self.cluster.pump(int(member))
 
     def _asked(self, member: str, taken: bool) -> list[str] | None:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from coord.client import Client, DeadlineExceeded, InvalidRequest, SessionEnded, connect
+from coord.client.core.request import itself
 from coord.recipes.barrier import Barrier, DoubleBarrier
 from coord.testing import Cluster
 from tests.recipes.house import both, clients, fresh, run
@@ -166,7 +167,7 @@ def test_one_dies_while_the_others_gather(backend: str, member: Cluster) -> None
             async def die() -> None:
                 async with connect(member.endpoints, namespace=space) as dying:
                     end = partial(dying._core.end_session, context=dying._link.waiter())
-                    tasks.start_soon(soon, lambda: dying._link.finished(end()))
+                    tasks.start_soon(soon, lambda: dying._link.finished(end(), itself))
                     with pytest.raises(SessionEnded):
                         await DoubleBarrier(dying, "/b", 2).enter()
 
@@ -198,7 +199,9 @@ def test_one_dies_inside(backend: str, member: Cluster) -> None:
                         if survivor_leaves_first:
                             tasks.start_soon(mine.leave)
                             await anyio.sleep(0.05)
-                        await dying._link.finished(dying._core.end_session(context=dying._link.waiter()))
+                        await dying._link.finished(
+                            dying._core.end_session(context=dying._link.waiter()), itself
+                        )
                         if not survivor_leaves_first:
                             tasks.start_soon(mine.leave)
             rounds = Rounds(2)

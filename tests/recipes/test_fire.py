@@ -15,7 +15,8 @@ from coord.recipes.membership import Change, Lost, What
 from coord.testing import Cluster
 from tests.recipes.house import both, clients, run
 
-ROUNDS = 4
+ROUNDS = 3
+"""One of each harm."""
 DEADLINE = 60.0
 
 

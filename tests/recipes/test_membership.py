@@ -17,6 +17,7 @@ from coord.client import (
     connect,
 )
 from coord.client.core.endpoints import Endpoint
+from coord.client.core.request import itself
 from coord.recipes import membership
 from coord.recipes.arguments import Deadline
 from coord.recipes.membership import Change, Changes, Lost, Membership, What, Why
@@ -85,7 +86,7 @@ def test_every_change_with_its_reason(backend: str, member: Cluster) -> None:
                     stack = membership.join(third, "/w", "c")
                     await stack.__aenter__()
                     # The end of the session, without leaving.
-                    await third._link.finished(third._core.end_session(context=third._link.waiter()))
+                    await third._link.finished(third._core.end_session(context=third._link.waiter()), itself)
                     with pytest.raises(Lost):
                         await stack.__aexit__(None, None, None)
                 await told_is(changes, ("joined", "c", None), ("left", "c", "said so"))

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from coord.client import CoordError, NotFound, SessionEnded, connect
+from coord.client.core.request import itself
 from coord.recipes.scope import Lost, Scope
 from coord.testing import Cluster
 from tests.recipes.house import both, clients, fresh, run
@@ -130,7 +131,7 @@ def test_the_sessions_end_in_whatever_words(backend: str, member: Cluster) -> No
             async def block() -> None:
                 async with Block(Scope(client, "the thing")):
                     ending = client._core.end_session(context=client._link.waiter())
-                    await client._link.finished(ending)
+                    await client._link.finished(ending, itself)
                     await client.create("/a")
 
             with pytest.raises(Lost, match="the thing is lost") as caught:

@@ -15,7 +15,7 @@ from tests.replica.actors import Actor, Facts
 from tests.replica.cluster import TICK_MS, Cluster
 from tests.store.machine import picture
 
-SEEDS = 150
+SEEDS = 75  # the simulator goes on from here, with disks and clocks: jepsen_like/sim
 BATCH = 15
 FAULT_TICKS = 150
 HEALING_TICKS = 600

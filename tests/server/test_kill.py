@@ -134,3 +134,22 @@ def test_kill_under_load(tmp_path: Path, victims: str) -> None:
     assert len(set(digests)) == 1, "the members differ"
     if victims != "all":
         assert load.longest_gap_s < GAP_S
+
+
+def test_a_leaders_end_is_noticed_at_once(tmp_path: Path) -> None:
+    """Its followers are patient for a minute; only a refused connection can tell them so soon that it is gone."""
+    with Cluster(tmp_path, config="[timing]\nelection_ms = 300\n") as cluster:
+        client = RawClient(cluster.client_ports[0])
+        client.hello()  # opened by a command that was committed: so this member knows who leads
+        client.close()
+        leader = leader_of(cluster)
+        (tmp_path / "coord.toml").write_text("[timing]\nelection_ms = 60_000\n")
+        followers = [member for place, member in enumerate(cluster.members) if place != leader]
+        for member in followers:
+            member.kill()
+            member.start().wait_for(f"follows member {leader + 1} in term")
+        cluster.members[leader].kill()
+        first, second = followers
+        first.wait_for(f"member {leader + 1} is down")
+        first.wait_for("leads in term")
+        second.wait_for(f"follows member {cluster.members.index(first) + 1} in term")

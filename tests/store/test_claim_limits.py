@@ -29,7 +29,8 @@ from coord.limits import (
 )
 from coord.store.snapshot import CLAIM_PATHS, CLAIMS, FENCES, HEAD, StoreSnapshot
 from coord.wire.cbor import dumps, loads
-from coord.wire.client_frames import EventGroup, encode_events
+from coord.wire.client_frames import EventGroup
+from coord.wire.event_frames import encode_events, encode_group
 from tests.store.machine import Machine, loaded, picture, reloaded, sections_of
 
 
@@ -156,7 +157,7 @@ def test_the_end_of_the_largest_session_fits_into_a_frame() -> None:
     assert (kinds.count(5), kinds.count(4)) == (limits.claims_per_session, GRANTS_MAX)
     assert kinds.count(3) == limits.ephemerals_per_session + left
     frame = encode_events(
-        [EventGroup(revision[0], revision[2], [(change, [2**31]) for change in revision[3]])]
+        [encode_group(EventGroup(revision[0], revision[2], [(change, [2**31]) for change in revision[3]]))]
     )
     assert len(frame) < SERVER_FRAME_MAX_BYTES
 

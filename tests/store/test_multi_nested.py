@@ -60,6 +60,15 @@ def test_a_refused_op_on_any_level_undoes_all(machine: Machine) -> None:
     assert error.details == {"path": "/nowhere", "position": 1}
 
 
+def test_what_was_undone_is_not_counted_as_granted(machine: Machine) -> None:
+    machine.refused(Multi((), (Claim("/a"), Delete("/nowhere"))))
+    assert machine.store.claims.granted == 0
+    machine.do(Multi((), (Claim("/a"),)))
+    assert (machine.store.claims.granted, machine.store.claims.waiting_count) == (1, 0)
+    machine.do(Claim("/a", wait=True))
+    assert (machine.store.claims.granted, machine.store.claims.waiting_count) == (1, 1)
+
+
 def test_all_levels_count_together() -> None:
     machine = Machine(StoreLimits(multi_ops=6, multi_reply_bytes=100, changes_per_request=3))
     two = Multi((), (Create("/x"),), (Create("/y"),))

@@ -16,6 +16,7 @@ from coord.wire import client_frames as frames
 from coord.wire.cbor import MAX_DEPTH, DecodeError, dumps, loads, loads_exactly
 from coord.wire.client_frames import RefusedFrame, decode_client_frame, decode_server_frame
 from coord.wire.entries import decode_entry, encode_command, encode_entry
+from coord.wire.event_frames import encode_events, encode_group
 from coord.wire.framing import FrameBuffer, encode_frame, encode_raw_frame
 from coord.wire.peer_frames import MessageEncoder, decode_messages, decode_peer_answer, decode_peer_hello
 from coord.wire.sections import decode_section, encode_section
@@ -93,7 +94,7 @@ VALID = st.one_of(
     ),
     st.just(encode_raw_frame(2, encode_section(4, [["/a", b"", 1, 2]]))),
     st.just(frames.encode_replies([(1, 0, 1, 1, [b"x", [1] * 12]), (2, 10, 1, 1, "no", {"path": "/a"})])),
-    st.just(frames.encode_events([frames.EventGroup(1, 2, [((1, "/a", b"", 0, 1, 1, 0), [1])])])),
+    st.just(encode_events([encode_group(frames.EventGroup(1, 2, [((1, "/a", b"", 0, 1, 1, 0), [1])]))])),
     st.just(frames.encode_welcome(frames.Welcome(1, b"", 2, 3, 4, b"c" * 16, [(1, "h:1")]))),
 )
 

@@ -16,6 +16,7 @@ from coord.raft.types import Entry
 from coord.wire import client_frames as frames
 from coord.wire.cbor import DecodeError, array_of, dumps, loads, loads_exactly
 from coord.wire.entries import LARGE_BYTES, decode_entry, encode_command, encode_entry
+from coord.wire.event_frames import encode_events, encode_group
 from coord.wire.framing import FrameBuffer, encode_frame
 from coord.wire.op_rows import check_op
 from coord.wire.peer_frames import (
@@ -143,7 +144,7 @@ CHANGE = st.tuples(
 @FEW
 def test_server_frames(welcome: Any, groups: Any, rows: Any) -> None:
     assert from_member(frames.encode_welcome(welcome)) == welcome
-    assert from_member(frames.encode_events(groups)) == frames.Events(groups)
+    assert from_member(encode_events([encode_group(group) for group in groups])) == frames.Events(groups)
     assert from_member(frames.encode_replies(rows)) == frames.Replies(rows)
 
 

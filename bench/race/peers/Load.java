@@ -5,6 +5,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.Watcher;
@@ -15,7 +16,8 @@ import org.apache.zookeeper.ZooKeeper;
  * A load on ZooKeeper: Load HOSTS WORK CONNECTIONS IN_FLIGHT SECONDS VALUE_BYTES COUNT FAILOVER.
  *
  * <p>Each connection keeps IN_FLIGHT requests on their way through the asynchronous calls of ZooKeeper's own client. WORK is set,
- * create, get, mixed (90 % get), cas, or watch-one / watch-own: CONNECTIONS sessions with IN_FLIGHT watches each. It ends after
+ * create, get, mixed (90 % get), cas, handoffs (of one contended lock, a contender each), or watch-one / watch-own: CONNECTIONS
+ * sessions with IN_FLIGHT watches each. It ends after
  * SECONDS, or after COUNT requests if that is not 0. Each session stays at one member, or with FAILOVER 1 goes to the next when it is lost.
  * Prints one line of JSON.
  */
@@ -132,7 +134,62 @@ public final class Load {
     }
   }
 
+  private volatile long releasedAt;
+  private final AtomicInteger holders = new AtomicInteger();
+
+  /** ZooKeeper's recipe for a lock: an ephemeral sequential znode for each who wants it, and a watch of the one before. */
+  private final class Contender {
+    private final String lock = root + "/lock";
+    private final ZooKeeper session;
+    private String own;
+
+    Contender(ZooKeeper session) {
+      this.session = session;
+    }
+
+    void join() {
+      session.create(lock + "/", new byte[0], ZooDefs.Ids.OPEN_ACL_UNSAFE, CreateMode.EPHEMERAL_SEQUENTIAL, (rc, p, c, name) -> {
+        if (rc != 0) {
+          answered(0, rc);
+          return;
+        }
+        own = name.substring(lock.length() + 1);
+        look();
+      }, null);
+    }
+
+    private void look() {
+      session.getChildren(lock, false, (rc, p, c, children) -> {
+        String before = null;
+        for (String child : children) {
+          if (child.compareTo(own) < 0 && (before == null || child.compareTo(before) > 0)) before = child;
+        }
+        if (before == null) {
+          hold();
+          return;
+        }
+        Watcher gone = event -> {
+          if (event.getType() == Watcher.Event.EventType.NodeDeleted) look();
+        };
+        session.getData(lock + "/" + before, gone, (code, q, d, data, stat) -> {
+          if (code != 0) look(); // it went in between
+        }, null);
+      }, null);
+    }
+
+    /** A hand-over is from the call that gives it up until the next one knows that it has it. */
+    private void hold() {
+      answered(releasedAt, holders.getAndIncrement()); // a second holder would be an error
+      String mine = lock + "/" + own;
+      holders.decrementAndGet();
+      releasedAt = System.nanoTime();
+      session.delete(mine, -1, (rc, p, c) -> {}, null);
+      if (!stopping) join();
+    }
+  }
+
   private double requests(double seconds) throws Exception {
+    if (work.equals("handoffs")) create(root + "/lock");
     if (work.equals("cas")) {
       for (int i = 0; i < sessions.length * inFlight; i++) create(root + "/own-" + i);
     }
@@ -143,6 +200,10 @@ public final class Load {
     long began = System.nanoTime();
     lastDone.set(began);
     for (ZooKeeper session : sessions) {
+      if (work.equals("handoffs")) {
+        new Contender(session).join();
+        continue;
+      }
       for (int i = 0; i < inFlight; i++) new Slot(session, number++).ask();
     }
     if (!warm) {
@@ -180,11 +241,17 @@ public final class Load {
     }
     added.await();
     int watched = sessions.length * inFlight;
-    long began = System.nanoTime();
-    lastDone.set(began);
-    measuring = true;
-    long end = began + (long) (seconds * 1e9);
-    while (System.nanoTime() < end) {
+    long warm = System.nanoTime() + 3_000_000_000L; // the JVMs compile meanwhile
+    long late = warm + (long) (seconds * 1e9) + 10_000_000_000L;
+    long began = 0;
+    long end = late;
+    for (long now = System.nanoTime(); now < end; now = System.nanoTime()) {
+      if (now >= warm && !measuring) {
+        began = now;
+        end = began + (long) (seconds * 1e9);
+        lastDone.set(now);
+        measuring = true;
+      }
       awaited.set(watched);
       sentAt.set(System.nanoTime());
       if (one) {
@@ -192,7 +259,7 @@ public final class Load {
       } else {
         for (int k = 0; k < watched; k++) sessions[k % sessions.length].setData(root + "/" + k, value, -1, (rc, p, c, stat) -> {}, null);
       }
-      while (awaited.get() > 0 && System.nanoTime() < end + 10_000_000_000L) Thread.sleep(0, 100_000);
+      while (awaited.get() > 0 && System.nanoTime() < late) LockSupport.parkNanos(50_000); // a sleep would be a whole ms
     }
     measuring = false;
     return (System.nanoTime() - began) / 1e9;

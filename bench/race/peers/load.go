@@ -1,14 +1,15 @@
 // A load on etcd: load ENDPOINTS WORK CONNECTIONS IN_FLIGHT SECONDS VALUE_BYTES COUNT FAILOVER.
 //
 // Each connection keeps IN_FLIGHT requests on their way through etcd's own client. WORK is set, create, get, get-local
-// (serializable), mixed (90 % get), cas, or watch-one / watch-own: CONNECTIONS clients with IN_FLIGHT watches each. It ends after
-// SECONDS, or after COUNT requests if that is not 0. Each client stays at one member, or with FAILOVER 1 knows them all. Prints one
+// (serializable), mixed (90 % get), cas, handoffs (of one contended lock, a contender each), watch-one / watch-own: CONNECTIONS
+// clients with IN_FLIGHT watches each, or hold: IN_FLIGHT leases kept alive by each until the input ends. It ends after SECONDS, or after COUNT requests if that is not 0. Each client stays at one member, or with FAILOVER 1 knows them all. Prints one
 // line of JSON.
 package main
 
 import (
 	"context"
 	"fmt"
+	"io/ioutil"
 	"math/rand"
 	"os"
 	"sort"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/clientv3"
+	"go.etcd.io/etcd/clientv3/concurrency"
 )
 
 const keys = 1000
@@ -37,6 +39,9 @@ type load struct {
 	longestGap int64
 	measuring  int32
 	stopping   int32
+	holders    int32
+	releasedAt int64 // since started, in ns
+	started    time.Time
 	mutex      sync.Mutex
 	latencies  []float64 // ms
 }
@@ -122,6 +127,59 @@ func (l *load) slot(client *clientv3.Client, number int, over *sync.WaitGroup) {
 	l.mutex.Unlock()
 }
 
+// contender claims the lock of etcd's own library, and gives it up as soon as it has it. A hand-over is from the call that gives it
+// up until the next one knows that it has it.
+func (l *load) contender(client *clientv3.Client, over *sync.WaitGroup) {
+	defer over.Done()
+	session, err := concurrency.NewSession(client, concurrency.WithTTL(30))
+	fail(err)
+	lock := concurrency.NewMutex(session, l.root+"/lock")
+	for atomic.LoadInt32(&l.stopping) == 0 {
+		fail(lock.Lock(context.Background()))
+		var err error
+		if atomic.AddInt32(&l.holders, 1) != 1 {
+			err = fmt.Errorf("two holders")
+		}
+		if ms := l.answered(l.started.Add(time.Duration(atomic.LoadInt64(&l.releasedAt))), err); ms >= 0 {
+			l.mutex.Lock()
+			l.latencies = append(l.latencies, ms)
+			l.mutex.Unlock()
+		}
+		atomic.AddInt32(&l.holders, -1)
+		atomic.StoreInt64(&l.releasedAt, int64(time.Since(l.started)))
+		fail(lock.Unlock(context.Background()))
+	}
+}
+
+// hold keeps IN_FLIGHT leases of each client alive (etcd's sessions), and says so, until the input ends.
+func (l *load) hold() {
+	var opened sync.WaitGroup
+	for w := 0; w < 64; w++ {
+		opened.Add(1)
+		go func(w int) {
+			defer opened.Done()
+			for c := w; c < len(l.clients); c += 64 {
+				for i := 0; i < l.inFlight; i++ {
+					lease, err := l.clients[c].Grant(context.Background(), 30) // kept alive every 10 s
+					fail(err)
+					kept, err := l.clients[c].KeepAlive(context.Background(), lease.ID)
+					fail(err)
+					go func() {
+						for range kept {
+						}
+						fmt.Fprintln(os.Stderr, "a lease was lost")
+						os.Exit(2)
+					}()
+				}
+			}
+		}(w)
+	}
+	opened.Wait()
+	fmt.Println("held")
+	ioutil.ReadAll(os.Stdin)
+	os.Exit(0)
+}
+
 func (l *load) requests(seconds float64) float64 {
 	var over sync.WaitGroup
 	began := time.Now()
@@ -131,6 +189,11 @@ func (l *load) requests(seconds float64) float64 {
 	}
 	number := 0
 	for _, client := range l.clients {
+		if l.work == "handoffs" {
+			over.Add(1)
+			go l.contender(client, &over)
+			continue
+		}
 		for i := 0; i < l.inFlight; i++ {
 			over.Add(1)
 			go l.slot(client, number, &over)
@@ -222,7 +285,7 @@ func main() {
 	fail(err)
 	value := make([]byte, number(args[5]))
 	rand.Read(value)
-	l := &load{work: args[1], inFlight: number(args[3]), value: string(value), count: int64(number(args[6])), root: fmt.Sprintf("/load-%d", time.Now().UnixNano())}
+	l := &load{work: args[1], inFlight: number(args[3]), value: string(value), count: int64(number(args[6])), root: fmt.Sprintf("/load-%d", time.Now().UnixNano()), started: time.Now()}
 	for i := 0; i < connections; i++ {
 		at := i % len(endpoints)
 		known := endpoints[at : at+1]
@@ -232,6 +295,9 @@ func main() {
 		client, err := clientv3.New(clientv3.Config{Endpoints: known, DialTimeout: 10 * time.Second})
 		fail(err)
 		l.clients = append(l.clients, client)
+	}
+	if l.work == "hold" {
+		l.hold()
 	}
 	prepared := keys
 	watching := strings.HasPrefix(l.work, "watch")

@@ -6,6 +6,10 @@ whatever there is, never a timer.
 
 An op that is *refused* undoes its whole batch. So plans that may be (with ops of a task's own) are sent ``alone``; and
 if a batch is refused all the same, its plans are sent again, each for itself, and whoever is to blame is told.
+
+A batch asks for what is to happen, and not why it did not: that is half of what a plan says, and nearly always in vain.
+A plan whose conditions did not hold is sent again, whole and by itself. Nothing of it has happened; should they hold by
+then, it happens then.
 """
 
 import math
@@ -32,7 +36,7 @@ Told: TypeAlias = Callable[[Any], None]
 class Waiting(NamedTuple):
     plan: Plan[Any]
     multi: Multi
-    """The same, as an op."""
+    """The same as an op, without what it does otherwise."""
     told: Told
     alone: bool
     weight: int
@@ -54,7 +58,7 @@ class Completer:
 
     def add(self, plan: Plan[Any], told: Told, *, alone: bool = False) -> None:
         """Ask for it soon."""
-        multi = plan.multi()
+        multi = Multi(plan.compare, plan.then)
         weight, size = weigh(multi)
         self._queue.append(Waiting(plan, multi, told, alone or weight > BATCH_WEIGHT_MAX, weight, size))
         self._news.set()
@@ -102,8 +106,16 @@ class Completer:
             for each in batch:
                 await self._send_one(each)
             return
+        failed: list[Waiting] = []
         for each, answer in zip(batch, result.results, strict=True):
-            each.told(_read(each.plan, answer))
+            if not isinstance(answer, MultiResult):
+                raise TypeError(f"a nested multi is answered by its result, not by {answer!r:.80}")
+            if answer.succeeded:
+                each.told(each.plan.read(answer))
+            else:
+                failed.append(each)
+        for each in failed:
+            await self._send_one(each)
 
     async def _send_one(self, each: Waiting) -> None:
         plan = each.plan
@@ -112,13 +124,7 @@ class Completer:
         except CoordError as error:
             each.told(error)
         else:
-            each.told(_read(plan, result))
-
-
-def _read(plan: Plan[Any], answer: Any) -> Any:
-    if not isinstance(answer, MultiResult):
-        raise TypeError(f"a nested multi is answered by its result, not by {answer!r:.80}")
-    return plan.read(answer)
+            each.told(plan.read(result))
 
 
 def weigh(multi: Multi) -> tuple[int, int]:

@@ -1,16 +1,14 @@
 """What a worker asks for next. Pure: it is told of folders, answers and free slots, and says what to do.
 
 A worker serves any number of folders (those of its queues whose needs it meets), and has so many slots. Of each folder
-one request is out at most:
-
-- *asked*: claim up to n of what is free there now. Fewer than n: nothing is left.
-- *waiting*: one claim stands in line there, and is granted in the moment in which something is put in: nobody polls.
+one request is out at most: claim up to n of what is free there, or, if there is nothing, stand in line for one. So
+nobody polls, and who finds nothing need not ask once more for being told of what comes.
 
 ::
 
-    READY ──ask──▶ ASKED ──n found──▶ READY
-      ▲              └─fewer─▶ EMPTY ──wait──▶ WAITING ──granted, or over──▶ READY
-      └──────────────────────────── RETURNING ◀──withdraw──┘ (when there is no free slot left)
+    READY ──ask──▶ ASKED ──found────────────────────────────▶ READY
+                     └─nothing─▶ WAITING ──granted, or over──▶ READY
+                                    └─withdraw─▶ RETURNING ──▶ READY     (when there is no free slot left)
 
 *No more is asked for than there is room for*: what was asked and not answered counts as taken. Those that wait do not,
 or an idle folder would cost a slot for ever; so several may be granted where one slot is left. What there is no room
@@ -34,16 +32,14 @@ class At(Enum):
     READY = auto()
     """It may have something."""
     ASKED = auto()
-    EMPTY = auto()
-    """It had nothing when it was last asked."""
     WAITING = auto()
+    """It had nothing, and a claim stands in line there."""
     RETURNING = auto()
     """Its claim is being taken back; it may have been granted before that."""
 
 
 class What(Enum):
     ASK = auto()
-    WAIT = auto()
     WITHDRAW = auto()
 
 
@@ -77,7 +73,7 @@ class Pulling:
     @property
     def quiet(self) -> bool:
         """No request is out: after :meth:`stop`, nothing comes any more."""
-        return not any(at in (At.ASKED, At.WAITING, At.RETURNING) for at in self._at.values())
+        return all(at is At.READY for at in self._at.values())
 
     # --- what happens ---
 
@@ -93,22 +89,17 @@ class Pulling:
             self._asked.pop(folder, None)
             self._turns.remove(folder)
 
-    def answered(self, folder: str, found: int) -> None:
-        """What was asked there is answered: so many."""
-        count = self._asked.pop(folder, 0)
+    def waits(self, folder: str) -> None:
+        """Nothing is free there: what was asked for has become a claim that stands in line."""
+        self._asked.pop(folder, None)
         if self._at.get(folder) is At.ASKED:
-            self._at[folder] = At.EMPTY if found < count else At.READY
+            self._at[folder] = At.WAITING
 
-    def granted(self, folder: str) -> None:
-        """The claim that waited there was granted, or is over: look again."""
-        if self._at.get(folder) in (At.WAITING, At.RETURNING):
-            self._at[folder] = At.READY
-
-    def failed(self, folder: str) -> None:
-        """What was asked there was refused. It counts as empty: who waits there then is told why that can't be."""
+    def answered(self, folder: str) -> None:
+        """The request is over, whatever it has brought: look again."""
         self._asked.pop(folder, None)
         if folder in self._at:
-            self._at[folder] = At.EMPTY
+            self._at[folder] = At.READY
 
     def stop(self) -> None:
         """Ask for nothing more, and take back what waits."""
@@ -118,16 +109,9 @@ class Pulling:
 
     def next(self, free: int) -> list[Action]:
         """With so many free slots. Each action counts as begun."""
-        room = 0 if self._stopped else free - sum(self._asked.values())
         if free <= 0 or self._stopped:
             return [self._withdraw(folder) for folder, at in self._at.items() if at is At.WAITING]
-        actions = self._ask(room)
-        # Those that have nothing wait, also while the last room is asked for elsewhere: it may not be found there.
-        for folder, at in self._at.items():
-            if at is At.EMPTY:
-                self._at[folder] = At.WAITING
-                actions.append(Action(What.WAIT, folder))
-        return actions
+        return self._ask(free - sum(self._asked.values()))
 
     def _ask(self, room: int) -> list[Action]:
         actions: list[Action] = []

@@ -5,19 +5,23 @@ what is granted becomes an attempt.
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import anyio
 import anyio.abc
 
-from coord.client import CoordError, Grant
+from coord.client import CoordError, Grant, NotFound, Release
 from coord.recipes.queue.errors import BadRecord
 from coord.recipes.queue.layout import QueuePaths
+from coord.recipes.queue.plan import Plan
 from coord.recipes.queue.running import Running
-from coord.recipes.queue.worker.attempt import UNKNOWN_HOLD_MS, Attempt, Shop, release, set_aside
+from coord.recipes.queue.worker.attempt import Attempt
 from coord.recipes.queue.worker.folders import FOLDERS_MAX, Source
 from coord.recipes.queue.worker.job import Why
 from coord.recipes.queue.worker.pulling import Action, Pulling, What
+from coord.recipes.queue.worker.reporting import UNKNOWN_HOLD_MS, set_aside
+from coord.recipes.queue.worker.shop import Shop
 
 log = logging.getLogger("coord.worker")
 
@@ -31,12 +35,15 @@ class Taking:
     def __init__(self, shop: Shop, slots: int) -> None:
         self.attempts: dict[str, Attempt] = {}
         """What has a slot, by the task's id."""
+        self._returning: dict[int, None] = {}
+        """Claims of what is no attempt, on their way back."""
         self._shop = shop
         self._client = shop.client
         self._slots = slots
         self._pulling = Pulling()
         self._folders: dict[str, tuple[Source, QueuePaths, str]] = {}
-        self._waits: dict[str, anyio.CancelScope] = {}
+        self._requests: dict[str, anyio.CancelScope] = {}
+        """What is asked of each folder, or waits there."""
         self._news = anyio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stopped = False
@@ -45,6 +52,13 @@ class Taking:
     def quiet(self) -> bool:
         """Nothing comes any more; after :meth:`stop`."""
         return self._pulling.quiet
+
+    def held(self) -> list[int]:
+        """The claims that are held, as far as is known."""
+        return [
+            *[each.running.claim for each in self.attempts.values() if not each.answered],
+            *self._returning,
+        ]
 
     def stop(self) -> None:
         """Take nothing more. What is granted now goes back."""
@@ -93,47 +107,42 @@ class Taking:
 
     def _begin(self, action: Action, tasks: anyio.abc.TaskGroup) -> None:
         if action.what is What.WITHDRAW:
-            self._waits[action.folder].cancel()  # the client gives back what comes of it
-        elif action.what is What.WAIT:
-            scope = self._waits[action.folder] = anyio.CancelScope()
-            tasks.start_soon(self._wait, action.folder, scope)
+            self._requests[action.folder].cancel()  # the client gives back what comes of it
         else:
-            tasks.start_soon(self._ask, action.folder, action.number)
+            scope = self._requests[action.folder] = anyio.CancelScope()
+            tasks.start_soon(self._ask, action.folder, action.number, scope)
 
-    async def _ask(self, folder: str, count: int) -> None:
-        try:
-            grants = await self._client.claim_first(folder, count, wait=False, values=True, deadline=math.inf)
-        except CoordError as error:
-            log.debug("%s: %s", folder, error)  # it is gone, or the session is; both are told elsewhere
-            self._pulling.failed(folder)
-        else:
-            self._pulling.answered(folder, len(grants))
-            for grant in grants:
-                self._take(folder, grant)
-        self.wake()
-
-    async def _wait(self, folder: str, scope: anyio.CancelScope) -> None:
+    async def _ask(self, folder: str, count: int, scope: anyio.CancelScope) -> None:
         grants: list[Grant] = []
         with scope:
             try:
-                grants = await self._client.claim_first(folder, values=True, deadline=math.inf)
+                grants = await self._client.claim_first(
+                    folder, count, values=True, waits=partial(self._waits, folder, scope), deadline=math.inf
+                )
             except CoordError as error:
                 log.debug("%s: %s", folder, error)
-                if folder in self._folders:
+                if folder in self._folders and not _is_of_a_child(error, folder):
                     # It is not that it is gone: that would have been told before. So not at once again.
+                    self._waits(folder, scope)
                     await anyio.sleep(PAUSE_S)
-        if self._waits.get(folder) is scope:
-            del self._waits[folder]
-        self._pulling.granted(folder)
+        if self._requests.get(folder) is scope:
+            del self._requests[folder]
+            self._pulling.answered(folder)
         for grant in grants:
             self._take(folder, grant)
         self.wake()
+
+    def _waits(self, folder: str, scope: anyio.CancelScope) -> None:
+        if self._requests.get(folder) is scope:
+            self._pulling.waits(folder)
+            self.wake()  # others may have what it was to have
 
     # --- what came ---
 
     def _take(self, folder: str, grant: Grant) -> None:
         if folder not in self._folders or len(self.attempts) >= self._slots or self._stopped:
-            self._shop.completer.add(release(grant), self._released)
+            # It does not count as an attempt.
+            self._return(grant, Plan((), (Release(grant.number),), (), lambda result: None))
             return
         source, paths, needs = self._folders[folder]
         id = grant.path.rpartition("/")[2]
@@ -164,10 +173,19 @@ class Taking:
 
     def _set_aside(self, grant: Grant, hold_ms: int | None) -> None:
         self._shop.counters.set_aside += 1
-        plan = set_aside(grant.path, grant.token.revision, grant.number, hold_ms)
-        self._shop.completer.add(plan, self._released, alone=True)
+        self._return(grant, set_aside(grant.path, grant.token.revision, grant.number, hold_ms), alone=True)
 
-    def _released(self, answer: object) -> None:
+    def _return(self, grant: Grant, plan: Plan[None], *, alone: bool = False) -> None:
+        self._returning[grant.number] = None
+        self._shop.completer.add(plan, partial(self._returned, grant.number), alone=alone)
+
+    def _returned(self, number: int, answer: object) -> None:
+        del self._returning[number]
         if isinstance(answer, CoordError):
             log.debug("a task could not be handed back: %s", answer)  # it is not ours any more
         self.wake()
+
+
+def _is_of_a_child(error: CoordError, folder: str) -> bool:
+    """Somebody has deleted what was granted before it could be read."""
+    return isinstance(error, NotFound) and error.details.get("path") != folder

@@ -21,41 +21,39 @@ function (a thread), or say ``where="process"``.
 """
 
 import logging
-import math
 import os
 import socket
-import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio
 import anyio.abc
 
-from coord.client import Client, CoordError, InvalidRequest, NotHeld
+from coord.client import Client, CoordError, InvalidRequest
 from coord.recipes.arguments import checked_client, checked_int, checked_name
 from coord.recipes.queue.app import App
 from coord.recipes.queue.layout import checked_needs
 from coord.recipes.queue.queue import Queue
 from coord.recipes.queue.schedules import Scheduler
-from coord.recipes.queue.worker.attempt import Around, Attempt, Shop
+from coord.recipes.queue.worker.attempt import Attempt
 from coord.recipes.queue.worker.completing import Completer
 from coord.recipes.queue.worker.folders import Drained, Source
 from coord.recipes.queue.worker.hints import hints
 from coord.recipes.queue.worker.job import Pools, Why
+from coord.recipes.queue.worker.limits import Limits
 from coord.recipes.queue.worker.progress import Progress
 from coord.recipes.queue.worker.roster import be_listed
+from coord.recipes.queue.worker.shop import Around, Shop
 from coord.recipes.queue.worker.statistics import Counters, Statistics
+from coord.recipes.queue.worker.stopping import Stopping, give_back
 from coord.recipes.queue.worker.taking import Taking
 from coord.recipes.scope import Beside, Scope
 
 log = logging.getLogger("coord.worker")
-
-CLEANUP_S: Final = 5.0
-"""For tasks to end once they are cancelled, and for the last answers, when a worker stops."""
 
 
 class WorkerStuck(CoordError):
@@ -69,7 +67,7 @@ class Worker:
     """``queues``: of the app. ``concurrency``: tasks at a time. ``processes``: of those, how many in processes.
     ``capabilities``: what it has of what tasks need. ``grace``: seconds to finish what runs when it stops; the rest is
     handed back. ``name``: for people, and two attempts count as made on two workers by it. ``around``: besides
-    ``app.around``; see :data:`~coord.recipes.queue.worker.attempt.Around`. Made in the event loop of its client.
+    ``app.around``; see :data:`~coord.recipes.queue.worker.shop.Around`. Made in the event loop of its client.
     """
 
     def __init__(
@@ -105,17 +103,13 @@ class Worker:
             self._began, self._changed, self._finished, (*app.around, *around),
         )  # fmt: skip
         self._taking = Taking(self._shop, self.concurrency)
+        self._stopping = Stopping(self._taking, self._completer, self.grace)
+        self._limits = Limits(self._taking.attempts)
         self._sources = [Source(client, app.layout.queue(queue), self.capabilities) for queue in self.queues]
         self._tasks: anyio.abc.TaskGroup | None = None
         self._failure: CoordError | None = None
-        self._kill_at = math.inf
-        """When the first of the attempts is overdue."""
         # Events are made here and now, in the event loop that it is to live in.
-        self._limits_news = anyio.Event()
         self._ready = anyio.Event()
-        self._stopping = anyio.Event()
-        self._hurry = anyio.Event()
-        self._empty = anyio.Event()
         self._ended = anyio.Event()
         self._scope: Scope | None = None
 
@@ -132,7 +126,7 @@ class Worker:
 
     @property
     def stopping(self) -> bool:
-        return self._stopping.is_set()
+        return self._stopping.asked
 
     async def wait_ready(self) -> None:
         """Until it takes tasks."""
@@ -161,13 +155,9 @@ class Worker:
         """Take no more tasks, finish what runs within the ``grace``, and hand back the rest. Called once more: hand
         back at once. Returns at once; :meth:`run` ends when it is done.
         """
-        if self._stopping.is_set():
-            self._hurry.set()
-        else:
+        if not self._stopping.asked:
             log.info("the worker %s stops; %d tasks run", self.name, len(self.attempts))
-        self._stopping.set()
-        self._taking.stop()
-        self._empty.set()
+        self._stopping.ask()
 
     async def __aenter__(self) -> Self:
         scope = self._scope = Scope(self._client, f"the worker {self.name}")
@@ -235,7 +225,7 @@ class Worker:
                 self._start(self._wait_for_the_sessions_end)
                 tasks.start_soon(self._completer.run)
                 tasks.start_soon(self._progress.run)
-                tasks.start_soon(self._look_at_limits)
+                tasks.start_soon(self._limits.run)
                 for source in self._sources:
                     self._start(partial(source.hear_of_cancels, self._look_at_cancels))
                     come = partial(self._taking.folder_came, source)
@@ -246,11 +236,11 @@ class Worker:
                 tasks.start_soon(self._taking.run, self._changed)
                 self._introduce_itself()
                 self._ready.set()
-                await self._stopping.wait()
-                await self._finish()
+                await self._stopping.wait_asked()
+                await self._stopping.finish(lost=self._failure is not None)
                 tasks.cancel_scope.cancel()
         finally:
-            await self._give_back_the_rest()
+            await give_back(self._client, self._taking.held())
 
     def _introduce_itself(self) -> None:
         log.info(
@@ -262,58 +252,17 @@ class Worker:
         for hint in hints(self.app, self.queues, self.capabilities):
             log.warning("%s", hint)
 
-    async def _finish(self) -> None:
-        """Everything to its end, or back."""
-        if self._failure is None:
-            with anyio.move_on_after(self.grace):
-                async with anyio.create_task_group() as tasks:
-
-                    async def hurry() -> None:
-                        await self._hurry.wait()
-                        tasks.cancel_scope.cancel()
-
-                    tasks.start_soon(hurry)
-                    await self._until_empty()
-                    tasks.cancel_scope.cancel()
-        why = Why.HANDED_BACK if self._failure is None else Why.LOST
-        for attempt in list(self.attempts.values()):
-            attempt.stop(why)
-        with anyio.move_on_after(CLEANUP_S):
-            while not all(each.abandoned for each in self.attempts.values()) or len(self._completer):
-                self._empty = anyio.Event()
-                await self._empty.wait()
-        for attempt in list(self.attempts.values()):
-            attempt.interrupt()
-
-    async def _until_empty(self) -> None:
-        while self.attempts or not self._taking.quiet or len(self._completer):
-            self._empty = anyio.Event()
-            await self._empty.wait()
-
-    async def _give_back_the_rest(self) -> None:
-        """Whoever has cancelled this worker may keep its client: nothing is to be held on for nobody."""
-        held = [attempt.running.claim for attempt in self.attempts.values() if not attempt.answered]
-        with anyio.move_on_after(CLEANUP_S, shield=True):
-            for claim in held:
-                try:
-                    await self._client.release(claim)
-                except NotHeld:
-                    continue
-                except CoordError:
-                    break  # the session is over, and all of them with it
-
     # --- attempts ---
 
     def _began(self, attempt: Attempt) -> None:
-        if attempt.kill_at < self._kill_at:
-            self._limits_news.set()
+        self._limits.began(attempt)
 
     def _finished(self, attempt: Attempt) -> None:
         self._taking.finished(attempt)
-        self._empty.set()
+        self._stopping.changed()
 
     def _changed(self) -> None:
-        self._empty.set()
+        self._stopping.changed()
         if len(self.attempts) >= self.concurrency and all(each.abandoned for each in self.attempts.values()):
             self._fail(WorkerStuck("all slots are taken by threads that were abandoned at their time limits"))
 
@@ -349,20 +298,6 @@ class Worker:
             for attempt in list(self.attempts.values()):
                 if attempt.running.paths is source.paths and source.is_cancelled(attempt.running.id):
                     attempt.stop(Why.CANCELLED)
-
-    async def _look_at_limits(self) -> None:
-        while True:
-            self._limits_news = anyio.Event()
-            now = time.monotonic()
-            self._kill_at = min([each.kill_at for each in self.attempts.values()], default=math.inf)
-            if self._kill_at > now:
-                with anyio.move_on_after(self._kill_at - now):
-                    await self._limits_news.wait()
-                continue
-            for attempt in list(self.attempts.values()):
-                if attempt.kill_at <= now:
-                    log.error("%s has not ended in time, and is ended without it", attempt)
-                    attempt.overdue()
 
 
 def worker_name() -> str:

@@ -17,7 +17,7 @@ WORKERS, TURNS = 20, 15
 def test_a_member_that_is_gone_is_nothing_to_a_caller(trouble: signal.Signals, tmp_path: Path) -> None:
     with (
         Cluster(tmp_path) as cluster,
-        connect(cluster.endpoints[:1], session_timeout=12.0) as client,  # the others are learned
+        connect(cluster.endpoints[:1], session_timeout=8.0) as client,  # the others are learned
         client.watch("/", "subtree") as events,
         client.cache("/q") as cache,
     ):

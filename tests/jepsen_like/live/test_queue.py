@@ -6,10 +6,11 @@ from random import Random
 
 import pytest
 
-from coord.api.events import CLAIMED, CREATED, DELETED, RELEASED, Change, Reason
+from coord.api.events import CLAIMED, CREATED, DELETED, HELD_BACK, RELEASED, Change, Reason
 from coord.api.ops import Compare, Delete, List, Multi, Operator, Target
 from coord.api.results import Child, MultiResult, Page
 from coord.client import SessionEnded
+from coord.jepsen_like.checkers.task_order import ORDER, check_no_task_starves, check_task_order
 from coord.jepsen_like.checkers.tasks import check_tasks
 from coord.jepsen_like.history import Committed, Operation, Record, SessionOver, load
 from coord.jepsen_like.live.find import find_workload
@@ -77,14 +78,53 @@ def look(*left: str) -> Operation:
     )  # fmt: skip
 
 
+def plain(priority: int, n: int, *, seen: int = 1, kind: int = CREATED) -> Change:
+    """Of a task without limits."""
+    place = f"{READY}/{task_id(priority, seen, n, bytes(6))}"
+    return (kind, place, encode_task(TaskRecord(1, "work", 0)), 0, CALLER, n + 1, 0)
+
+
+def taken(priority: int, n: int, seen: int = 1) -> Change:
+    _, place, *_ = plain(priority, n, seen=seen)
+    return (CLAIMED, place, b"", 0, WORKER, 100 + n, 0)
+
+
+def held_back(priority: int, n: int, ms: int) -> Change:
+    _, place, *_ = plain(priority, n)
+    return (HELD_BACK, place, None, ms, CALLER, n + 1, 0)
+
+
+OVERTAKEN = ((plain(5, 0, seen=9),), *[(each,) for n in range(1, 60) for each in (plain(5, n), taken(5, n))])
+"""By tasks whose enqueuer always has seen less than the one of the first."""
+
 BEGUN = ((enqueued(0),), (claimed(0),))
 GOOD = log(*BEGUN, (*ended(0, WORKER, 7), effect(0)), (enqueued(1),), (claimed(1),))
 
 
-@pytest.mark.parametrize("check", [check_tasks, check_effects, check_drained])
+@pytest.mark.parametrize(
+    "check", [check_tasks, check_task_order, check_no_task_starves, check_effects, check_drained]
+)
 def test_nothing_is_found_in_a_good_history(check: Check) -> None:
     assert check(GOOD) == []
     assert check([*GOOD, asked(0, 2), look()]) == []
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        log((plain(5, 1), plain(0, 0)), (taken(0, 0),), (taken(5, 1),)),
+        log((plain(5, 1), plain(0, 0), taken(5, 1))),  # those who stood in line are served as it was let go
+        log((plain(0, 0), held_back(0, 0, 10)), (plain(5, 1),), (taken(5, 1),), (taken(0, 0),)),
+        log(*OVERTAKEN[:90]),
+    ],
+)
+def test_an_order_that_may_be_is_none_that_is_found(history: list[Record]) -> None:
+    assert check_task_order(history) == check_no_task_starves(history) == []
+
+
+def test_what_was_held_back_and_is_not_any_more_has_its_turn() -> None:
+    again = log((plain(0, 0), held_back(0, 0, 10)), (held_back(0, 0, 0), plain(5, 1)), (taken(5, 1),))
+    assert [each.promise for each in check_task_order(again)] == [ORDER]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +134,9 @@ def test_nothing_is_found_in_a_good_history(check: Check) -> None:
         (check_tasks, log(*BEGUN, ended(0, OTHER, 9)), "by session 3"),
         (check_tasks, [*log(*BEGUN, ended(0, WORKER, 7)), asked(0, 1)], "with [1]"),
         (check_tasks, [*log(*BEGUN, ended(0, WORKER, 7)), asked(1, 2)], "with []"),
+        (check_task_order, log((plain(5, 1),), (plain(0, 0),), (taken(5, 1),)), "comes before it"),
+        (check_task_order, log((plain(5, 0),), (plain(5, 1),), (taken(5, 1),)), "comes before it"),
+        (check_no_task_starves, log(*OVERTAKEN), "51 tasks were begun that came after"),
         (check_effects, log(*BEGUN, ended(0, WORKER, 7)), "effects are []"),
         (check_effects, log(*BEGUN, (effect(0),)), "succeeded"),
         (check_effects, log(*BEGUN, (*ended(0, WORKER, 7), effect(0), effect(0))), "succeeded"),

@@ -38,7 +38,8 @@ def test_a_short_run_with_kills_pauses_and_partitions_is_fine(
     said: list[str] = []
     monkeypatch.setattr(IoErrors, "possible", lambda self: "no such library")
     nemeses = (*DEFAULT_NEMESES, "io-sync")
-    settings = Settings(workload="mixed", nemeses=nemeses, seconds=8, seed=4, rate=150, out=tmp_path / "out")
+    # This seed draws no claims, whose last looks take twelve seconds and more, and draws a fault of each kind.
+    settings = Settings(workload="mixed", nemeses=nemeses, seconds=7, seed=1, rate=150, out=tmp_path / "out")
     report = torture(settings, say=said.append)
     assert report.ok, report.violations
     assert report.operations["ok"] > 100
@@ -52,6 +53,19 @@ def test_a_short_run_with_kills_pauses_and_partitions_is_fine(
         "the members' folders are gone after a good run"
     )
     assert any("kill -9" in line or "SIGSTOP" in line or "{" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("workload", "nemesis"), [("register", "kill"), ("append", "partition"), ("ephemerals", "pause")]
+)
+def test_a_short_matrix(workload: str, nemesis: str, tmp_path: Path) -> None:
+    settings = Settings(
+        workload=workload, nemeses=(nemesis,), seconds=3, calm_s=1.5, seed=1, rate=150, out=tmp_path
+    )
+    report = torture(settings)
+    assert report.ok, report.violations
+    assert report.operations["ok"] > 10  # some seconds, most of them spent pausing
+    assert sum(report.faults.values()) >= 1
 
 
 class Liar:

@@ -27,6 +27,7 @@ from coord.raft import (
     replication,
     snapshots,
 )
+from coord.raft.peer_down import peer_down
 from coord.raft.raft import Raft
 from coord.raft.settings import RaftSettings
 from coord.raft.state import IncomingSnapshot, RaftState
@@ -206,6 +207,14 @@ def _pre_vote_of_any_term(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(election, "handle_pre_vote_reply", handler)
 
 
+def _report_of_a_death_skips_the_pre_vote(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(raft, "peer_down", lambda state, peer: election.campaign(state, forced=True))
+
+
+def _report_of_a_death_frees_the_vote(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(raft, "peer_down", lambda state, peer: (setattr(state, "vote", 0), peer_down(state, peer)))
+
+
 @pytest.mark.parametrize(
     ("mutant", "scope", "promise"),
     [
@@ -227,6 +236,8 @@ def _pre_vote_of_any_term(patch: pytest.MonkeyPatch) -> None:
         (_committed_without_the_outgoing_voters, "membership-two-leaders", "leader completeness"),
         (_own_vote_counts_before_it_is_durable, "sole", "a leader's vote is on its disk"),
         (_pre_vote_of_any_term, "stale-pre-votes", "a quorum's pre-votes precede a campaign"),
+        (_report_of_a_death_skips_the_pre_vote, "peer-down", "a quorum's pre-votes precede a campaign"),
+        (_report_of_a_death_frees_the_vote, "peer-down-at-first", "election safety"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
@@ -236,7 +247,7 @@ def test_its_scope_finds_a_mutant(
     mutant(monkeypatch)
     explored = explore(SCOPES[scope])
     assert explored.verdict.promise == promise
-    assert len(explored.verdict.story) <= 12, "\n".join(explored.lines)
+    assert len(explored.verdict.story) <= 13, "\n".join(explored.lines)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,15 @@ def test_what_is_not_known_is_not_shared_by_accident() -> None:
         clone([bytearray(b"x")])
 
 
+def test_a_tuple_around_what_changes_is_neither_shared_nor_remembered() -> None:
+    around = (1, ([2],))
+    before = canonical(around)
+    clone(around)[1][0].append(3)
+    assert canonical(around) == before
+    around[1][0].append(4)
+    assert canonical(around) != before
+
+
 def test_equal_tuples_of_different_messages_are_different_states() -> None:
     assert PreVoteReply(1, True) == VoteReply(1, True)
     assert canonical(PreVoteReply(1, True)) != canonical(VoteReply(1, True))

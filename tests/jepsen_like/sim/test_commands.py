@@ -62,6 +62,11 @@ def test_totals_are_added_up_in_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("simulated_ms", "operations", "cpu_s"):
         assert both[name] > first[name]
     assert both["faults"] == sum(both["faults_by_kind"].values())
+    hours = both["simulated_ms"] / 3_600_000
+    assert both["faults_per_simulated_hour"] == pytest.approx(both["faults"] / hours, abs=0.1)
+    assert both["operations_per_simulated_second"] == pytest.approx(
+        both["operations"] / hours / 3600, abs=0.1
+    )
     (failed,) = both["failed"]
     assert failed["seed"] == 0
     assert failed["violations"]

@@ -61,6 +61,30 @@ def test_a_name_is_durable_only_with_its_folder() -> None:
     assert 0 < there < 50
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_with_its_folder_exactly_the_names_that_are_there_are_durable(seed: int) -> None:
+    """Whatever was done to them before, in whatever order, a file that bad sectors took among them."""
+    disk, dice = make(seed), Random(f"names {seed}")
+    for _ in range(60):
+        known, fresh = disk.names(), f"file-{dice.randrange(8)}"
+        action = dice.choice(("create", "create", "rename", "rename", "remove", "lose", "sync", "power"))
+        if action == "create" and fresh not in known:
+            disk.create(fresh)
+        elif action == "rename" and known:
+            disk.rename(dice.choice(known), fresh)
+        elif action == "remove" and known:
+            disk.remove(dice.choice(known))
+        elif action == "lose" and known:
+            disk.lose(dice.choice(known))
+        elif action == "power":
+            disk.power_cut()
+        elif action == "sync":
+            disk.sync_directory()
+            there = dict(disk.nodes)
+            disk.power_cut()
+            assert disk.nodes == there  # the same files under the same names
+
+
 def test_a_killed_process_leaves_the_page_cache() -> None:
     disk = make()
     disk.create("a").write_at(0, b"unsynced")

@@ -16,12 +16,16 @@ class Life:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.lost: list[int] = []
+        self.down: list[int] = []
 
     def frame_arrived(self, sender: int, frame: bytes) -> None:
         self.frames.append(frame)
 
     def peer_lost(self, peer: int) -> None:
         self.lost.append(peer)
+
+    def peer_down(self, peer: int) -> None:
+        self.down.append(peer)
 
     def welcomes(self, cluster: bytes) -> bool:
         return True
@@ -119,3 +123,20 @@ def test_nothing_reaches_a_later_life_from_a_connection_to_an_earlier_one() -> N
     pair.run(20 * MS_NS)
     assert not second.frames
     assert pair.one.lost
+
+
+def test_a_peer_is_told_of_the_end_of_a_process() -> None:
+    pair = Pair(World(told_down=1.0))
+    pair.network.stop(2, power=False)
+    pair.run(SECOND_NS)
+    assert pair.one.down == [2]
+
+
+@pytest.mark.parametrize("why", ["lost on the way", "cut off", "nobody is there to refuse"])
+def test_or_is_not(why: str) -> None:
+    pair = Pair(World(told_down=0.0 if why == "lost on the way" else 1.0))
+    if why == "cut off":
+        pair.network.block(2, 1)
+    pair.network.stop(2, power=why == "nobody is there to refuse")
+    pair.run(5 * SECOND_NS)
+    assert not pair.one.down

@@ -128,6 +128,28 @@ def test_what_waits_stands_by_priority_then_age(member: Cluster) -> None:
     with_hand(member, main)
 
 
+def test_who_stands_in_line_is_given_the_first_of_what_comes_together(member: Cluster) -> None:
+    async def main(client: Client, queue: Queue, hand: Hand) -> None:
+        folder = hand.app.layout.queue("default").folder("-")
+        await queue.enqueue(double.call(1))
+        await hand.complete(await hand.take())
+        taken: list[tuple[int, str]] = []
+
+        async def wait(waits: anyio.Event) -> None:
+            [grant] = await client.claim_first(folder, waits=waits.set)
+            taken.append((grant.number, grant.path.rpartition("/")[2][0]))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                waits = anyio.Event()
+                tasks.start_soon(wait, waits)
+                await waits.wait()
+            await queue.enqueue_many([double.call(1).with_(priority=each) for each in (9, 0, 5)])
+        assert [priority for _, priority in sorted(taken)] == ["0", "5", "9"]
+
+    with_hand(member, main)
+
+
 def test_a_queue_that_is_full_or_closed(member: Cluster) -> None:
     small = App("small", max_length=3)
 
@@ -149,6 +171,7 @@ def test_a_queue_that_is_full_or_closed(member: Cluster) -> None:
         with pytest.raises(QueueFull) as caught:
             await queue.enqueue_many([work.call().with_(queue="b") for _ in range(7)])
         assert caught.value.details["enqueued"] == 0
+        assert "7 tasks at once are more than the queue b ever takes: 3" in caught.value.message
         running = await Hand(client, small).take()
         await Hand(client, small).complete(running)
         await queue.enqueue(work.call())  # there is room again

@@ -115,6 +115,43 @@ async def test_of_many_workers_one_enqueues_each_tick(member: LocalMember) -> No
             )  # each once, in their order, and none left out
 
 
+async def test_ticks_of_a_short_interval_that_were_missed_come_by_few_requests(member: LocalMember) -> None:
+    async with member.connect() as client, anyio.create_task_group() as group:
+        group.start_soon(Scheduler(Queue(client, app_with(every(0.1))), by="a").run)
+        await begun(client)
+        before = (await client.get(f"{SCHEDULES}/nightly")).stat.version
+        await advance(member, client, 20)
+
+        async def all_came() -> bool:
+            return (await state(client)).ticks >= 200
+
+        await until(all_came)
+        group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            found = await due_ms(client)
+            assert found == list(range(found[0], found[-1] + 1, 100))
+            assert (await state(client)).ticks == len(found)
+            # Some more than 200 are due, 50 by one request; others come one by one meanwhile.
+            assert (await client.get(f"{SCHEDULES}/nightly")).stat.version - before < 50
+
+
+async def test_of_many_ticks_as_many_are_enqueued_as_there_is_room_for(member: LocalMember) -> None:
+    when = every(1.0)
+    async with member.connect() as client, anyio.create_task_group() as group:
+        group.start_soon(Scheduler(Queue(client, app_with(when, max_length=7)), by="a").run)
+        await begun(client)
+        await advance(member, client, 20)
+
+        async def all_dealt_with() -> bool:
+            # Between a tick's revision and the one that says it was not taken it looks as if it was.
+            now = await state(client)
+            return now.ticks == 7 and now.passed_over >= 13 and "takes 7 at most" in now.trouble
+
+        await until(all_dealt_with)
+        assert len(await tasks(client)) == 7
+        group.cancel_scope.cancel()
+
+
 async def test_ticks_that_come_to_nothing_for_one_reason_are_told_of_once(
     member: LocalMember, caplog: pytest.LogCaptureFixture
 ) -> None:

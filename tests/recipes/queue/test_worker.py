@@ -268,6 +268,38 @@ def test_a_worker_that_is_cancelled_leaves_nothing_held(backend: str, member: Cl
 
 
 @both
+def test_what_is_on_its_way_back_when_a_worker_is_cancelled_is_given_back(
+    backend: str, member: Cluster
+) -> None:
+    async def main() -> None:
+        async with world(member) as (w, _, [client]):
+            newer = App("test")
+
+            @newer.task
+            async def unheard_of() -> None: ...
+
+            task = await Queue(client, newer).enqueue(unheard_of.call())
+            worker = Worker(client, w.app)
+            asked = anyio.Event()
+
+            class Silent:
+                async def multi(self, *_: Any, **__: Any) -> None:
+                    asked.set()
+                    await anyio.sleep_forever()
+
+            worker._completer._client = Silent()  # type: ignore[assignment]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(worker.run)
+                await asked.wait()
+                assert await task.status() is Status.RUNNING
+                tasks.cancel_scope.cancel()
+            assert not (await client.claims("/")).claims
+            assert await task.status() is Status.WAITING
+
+    run(backend, main)
+
+
+@both
 def test_a_worker_whose_session_ends_cancels_all_at_once_and_its_tasks_are_others(
     backend: str, member: Cluster
 ) -> None:

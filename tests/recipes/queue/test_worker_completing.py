@@ -5,13 +5,13 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from coord.client import Client, CoordError, Exists, Multi, MultiResult, Set
+from coord.client import Client, CoordError, Exists, Get, Multi, MultiResult, Set
 from coord.recipes.queue.plan import Plan
 from coord.recipes.queue.worker.completing import BATCH_MAX, Completer, weigh
 
 
 class Service:
-    """Refuses what sets /bad."""
+    """Refuses what sets /bad; the conditions of what sets /not never hold."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -24,7 +24,15 @@ class Service:
         await self.go.wait()
         if "/bad" in self.asked[-1]:
             raise Exists("refused")
-        inner = [MultiResult(True, (), 7) if isinstance(op, Multi) else cast(Any, None) for op in then]
+        if self.asked[-1] == ["/not"]:
+            self.why = otherwise
+            return MultiResult(False, ("why not",), 7)
+        for op in then:
+            assert not isinstance(op, Multi) or not op.otherwise  # it would be in vain nearly always
+        inner = [
+            MultiResult(_path(op) != "/not", (), 7) if isinstance(op, Multi) else cast(Any, None)
+            for op in then
+        ]
         return MultiResult(True, tuple(inner), 7)
 
 
@@ -33,7 +41,10 @@ def _path(op: Any) -> str:
 
 
 def plan(path: str) -> Plan[str]:
-    return Plan((), (Set(path, b"12345"),), (), lambda result: f"{path} done")
+    def read(result: MultiResult) -> str:
+        return f"{path} done" if result.succeeded else f"{path}: {result.results[0]}"
+
+    return Plan((), (Set(path, b"12345"),), (Get(path),), read)
 
 
 def asked(paths: list[str], alone: frozenset[str] = frozenset()) -> tuple[list[Any], list[list[str]]]:
@@ -77,6 +88,13 @@ def test_when_one_of_a_batch_is_refused_the_others_happen(paths: list[str]) -> N
     assert [isinstance(each, CoordError) for each in told] == [path == "/bad" for path in paths]
 
 
+def test_what_did_not_happen_is_asked_once_more_and_told_why() -> None:
+    told, requests = asked(["/a", "/not", "/c"])
+    assert told == ["/a done", "/c done", "/not: why not"]
+    assert requests == [["/a", "/not", "/c"], ["/not"]]
+    assert asked(["/not"])[1] == [["/not"]]  # by itself it is asked whole at once
+
+
 def test_what_may_be_refused_is_sent_by_itself() -> None:
     told, requests = asked(["/a", "/bad", "/b", "/c"], frozenset({"/bad"}))
     assert requests == [["/a"], ["/bad"], ["/b", "/c"]]
@@ -85,5 +103,5 @@ def test_what_may_be_refused_is_sent_by_itself() -> None:
 
 def test_conditions_and_ops_count_at_every_depth() -> None:
     inner = plan("/a").multi()
-    assert weigh(inner) == (2, 5)
-    assert weigh(Multi((), (inner, inner), (Set("/x", b"1"),))) == (6, 11)
+    assert weigh(inner) == (3, 5)
+    assert weigh(Multi((), (inner, inner), (Set("/x", b"1"),))) == (8, 11)
