@@ -1,14 +1,14 @@
-"""Small tasks through the queue: ``python bench/tasks.py --tasks 20000 --workers 4``, beside RQ and Celery.
+"""Small tasks through the queue: ``python bench/tasks.py --tasks 20000 --workers 4``, beside RQ, Celery and kazoo's.
 
 *Throughput*: all tasks are enqueued, in batches, while the workers run; the clock stops when the last has completed.
-(By two tasks of one program, so that one enqueues while the other waits for its answer.)
-*Latency*: from the call that enqueues one task, at idle workers, until its function begins, in another process; both by
-the machine's monotonic clock. Results are not kept, in none of the systems, unless ``--results`` says so.
+(By two tasks of one program, so that one enqueues while the other waits for its answer.) *Latency*: from the call
+that enqueues one task, at idle workers, until its function begins, in another process; both by the machine's
+monotonic clock. Results are not kept, in none of the systems, unless ``--results`` says so.
 
-Starts three members of its own, in a temporary folder, and as many worker processes as it is told; RQ and Celery on one
-Redis, the package ``redis-server`` (which, as it is by default, syncs nothing), with as many processes. What is not
-installed is left out, and said. (It is not called queue.py, for all scripts in this folder would take that for the
-standard library's.)
+Starts three members of its own, in a temporary folder, and as many worker processes as it is told; RQ and Celery on
+one Redis, the package ``redis-server`` (which, as it is by default, syncs nothing), with as many processes, and
+kazoo's ``LockingQueue`` on ZooKeeper. What is not installed is left out, and said. (It is not called queue.py, for
+all scripts in this folder would take that for the standard library's.)
 """
 
 import argparse
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import tasks_kazoo
 import tasks_peers
 
 from coord.client import Client, connect
@@ -57,7 +58,8 @@ async def moment() -> int:
     return time.monotonic_ns()
 
 
-# --- coord -----------------------------------------------------------------------------------------------------------
+# --- coord
+# -----------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -157,7 +159,8 @@ async def coord_latencies(client: Client) -> list[float]:
     return found
 
 
-# --- measuring -------------------------------------------------------------------------------------------------------
+# --- measuring
+# -------------------------------------------------------------------------------------------------------
 
 
 def children_of(pid: int) -> list[int]:
@@ -190,19 +193,23 @@ def main() -> None:
     )
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     parser.add_argument("--results", action="store_true", help="results are kept")
-    parser.add_argument("--only", action="append", choices=("coord", "rq", "celery"), help="of the systems")
+    parser.add_argument(
+        "--only", action="append", choices=("coord", "rq", "celery", "kazoo"), help="of the systems"
+    )
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     found: dict[str, Any] = {}
-    only = arguments.only or ["coord", "rq", "celery"]
+    only = arguments.only or ["coord", "rq", "celery", "kazoo"]
     if "coord" in only:
         with members() as (endpoints, pids):
             found["coord"] = anyio.run(coord, endpoints, arguments, pids)
     for name in ("rq", "celery"):
         if name in only:
             found[name] = tasks_peers.measured(name, arguments.tasks, arguments.workers, arguments.results)
+    if "kazoo" in only:
+        found["kazoo"] = tasks_kazoo.measured(arguments.tasks, arguments.workers)
     if arguments.json:
         print(json.dumps(found))
         return

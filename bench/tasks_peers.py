@@ -72,7 +72,7 @@ def measured(name: str, tasks: int, workers: int, results: bool) -> dict[str, An
         free.close()
         os.environ.update({DONE: str(done), REDIS: f"redis://127.0.0.1:{port}/0", PEER: name})
         with _process([server, "--port", str(port), "--dir", folder], folder):
-            _until(lambda: _answers(port))
+            until(lambda: _answers(port))
             return _measure(name, tasks // SLOWER[name], workers, done, folder)
 
 
@@ -99,17 +99,17 @@ def _measure(name: str, tasks: int, workers: int, done: Path, folder: str) -> di
         each.__enter__()
     try:
         enqueue("small", workers * 10)  # until all are there
-        _until(lambda: done.stat().st_size >= workers * 10)
+        until(lambda: done.stat().st_size >= workers * 10)
         latencies = []
         for _ in range(LATENCIES):
             time.sleep(0.02)
             size, began = done.stat().st_size, time.monotonic_ns()
             enqueue("moment", 1)
-            _until(lambda size=size: done.stat().st_size >= size + 20)
+            until(lambda size=size: done.stat().st_size >= size + 20)
             latencies.append((int(done.read_bytes()[-20:]) - began) / 1e6)
         size, start = done.stat().st_size, time.monotonic()
         enqueue("small", tasks)
-        _until(lambda: done.stat().st_size >= size + tasks)
+        until(lambda: done.stat().st_size >= size + tasks)
         rate = tasks / (time.monotonic() - start)
     finally:
         for each in running:
@@ -170,7 +170,7 @@ def _process(command: list[str], folder: str) -> Iterator[None]:
         log.close()
 
 
-def _until(condition: Any) -> None:
+def until(condition: Any) -> None:
     ends_at = time.monotonic() + WAIT_S
     while not condition():
         if time.monotonic() > ends_at:
