@@ -48,7 +48,8 @@ class Paced:
                 for row in frame.rows:
                     if row[1] != OK:
                         raise SystemExit(f"a member refused a set: {row[4]}")
-                    found.append(self.due.pop(row[0]))
+                    if row[0] in self.due:  # else a reply that came twice, as it may
+                        found.append(self.due.pop(row[0]))
         return found
 
 

@@ -188,7 +188,8 @@ class Connection:
         now = time.perf_counter()
         for frame in frames:
             if isinstance(frame, Replies):
-                free += [self._take(row, now) for row in frame.rows]
+                # A reply may come twice, from an overloaded cluster: that whose id is not waiting is passed over.
+                free += [self._take(row, now) for row in frame.rows if row[0] in self._sent]
         if free:
             self._ask(free)
 
