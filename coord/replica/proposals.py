@@ -42,6 +42,10 @@ class Proposals:
         self._lot_bytes = lot_bytes
         self._counter = 0
         self._pending: dict[int, Pending] = {}
+        self._again_through = 0
+        """The last command that was passed on anew."""
+        self.moved_at_once = True
+        """Whether what was applied last had been passed on only once."""
         self._by_key: dict[tuple[int, int], deque[int]] = {}
         self._unsent: list[bytes] = []  # the tail of pending that was not proposed or passed on yet
         self.pending_bytes = 0
@@ -81,7 +85,9 @@ class Proposals:
             return False
         moved = False
         while numbers and self._pending[numbers[0]].last_request <= last_request:
-            self.pending_bytes -= len(self._pending.pop(numbers.popleft()).command)
+            number = numbers.popleft()
+            self.pending_bytes -= len(self._pending.pop(number).command)
+            self.moved_at_once = number > self._again_through
             moved = True
         if not numbers:
             del self._by_key[key]
@@ -91,6 +97,7 @@ class Proposals:
         """Another leader, another term, or something was lost: everything pending goes out again, in order."""
         self._stream += 1
         self._sequence = 0
+        self._again_through = self._counter
         self._unsent = [pending.command for pending in self._pending.values()]
         self.gathered.clear()
         self.gathered_bytes = 0

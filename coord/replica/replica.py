@@ -160,6 +160,7 @@ def _notice_leader(state: ReplicaState) -> None:
     state.rounds.give_up()
     state.rounds.resting = False
     made_progress(state)
+    state.resends = 0
     if leads:
         leading.begin(state)
         state.touched.clear()

@@ -78,7 +78,7 @@ class ReplicaState:
     progress_tick: int = 0
     """The last tick at which the pending commands moved, or there were none, or they were all passed on anew."""
     resends: int = 0
-    """How often they were passed on anew since they last moved."""
+    """How often they were passed on anew since some moved that had been passed on once (:func:`made_progress`)."""
     openings: int = 0
     """Sessions that this life of the member has asked to open."""
     was_recovering: bool = False
@@ -109,9 +109,19 @@ def refuse(state: ReplicaState, connection: Connection, request: int, error: Coo
 
 
 def made_progress(state: ReplicaState) -> None:
-    """A command of this member's clients was applied, or there is none, or a new leader to pass them on to."""
+    """A command of this member's clients was applied, or there is none, or a new leader to pass them on to.
+
+    Patience stays as long as it has become until something is applied that was passed on once only (Karn's algorithm,
+    RFC 6298 §3 and §5.7), or nothing is pending. The interleaving this defends against:
+
+    1. The leader is overloaded: what is passed on is applied after a second. A follower passes all of it on again
+       after half a second, and after one more; the leader takes these for new, so the log gets three times as much.
+    2. The first of them is applied, and patience is short again; what came meanwhile is passed on three times, too.
+    3. Clients give up, and open sessions anew; those that they gave up are opened and ended all the same.
+    """
     state.progress_tick = state.ticks
-    state.resends = 0
+    if state.proposals.moved_at_once or not state.proposals.pending_count:
+        state.resends = 0
 
 
 def close(state: ReplicaState, connection: Connection, error: CoordError) -> None:

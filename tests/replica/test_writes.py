@@ -157,6 +157,24 @@ def test_a_lost_lot_does_not_stop_a_follower_while_others_write() -> None:
     assert requests_in_order(cluster, client.session) == [1, 2]
 
 
+def test_a_leader_that_is_slow_is_not_given_everything_again_and_again() -> None:
+    """It takes three times as long as a follower waits, for ever: the follower learns to wait, and goes on so."""
+    cluster = Cluster()
+    follower, leader = cluster.followers()[0], cluster.leader()
+    client = cluster.client(follower)
+    waits = cluster.settings.resend_ticks
+    cluster.delays = lambda sender, to: (3 * waits * TICK_MS if (sender, to) == (follower, leader) else 0,)
+    replica = cluster.members[follower].replica
+    assert replica is not None
+    proposals = replica.state.proposals
+    before = proposals._stream
+    for number in range(25):
+        client.write(Create(f"/{number}"))
+        cluster.tick(waits * 3 // 2)  # some are always under way, and seldom is one applied
+    assert proposals.pending_count > 0
+    assert proposals._stream - before <= 12
+
+
 def test_a_stream_with_a_hole_is_not_taken_on() -> None:
     """Lot 0 (x=1) is late, lot 1 (x=2) arrives: taken alone, x would end as 1, though the client set 2 last."""
     cluster = Cluster()
