@@ -38,10 +38,12 @@ def cluster_time_ms(state: ReplicaState) -> int:
 
 
 def tick(state: ReplicaState) -> None:
-    """Now and then: end silent sessions, let the due fall, and see that the limits in force are the configured ones."""
+    """Say whose lots were not taken; now and then end silent sessions, let the due fall, and see that the limits in
+    force are the configured ones."""
     leases, raft, store = state.leases, state.raft, state.store
     if leases is None:
         return
+    state.outputs.messages += state.proposals.take_refused(raft.commit_index)
     if state.ticks % state.settings.lease_ticks or raft.term_at(raft.commit_index) != raft.term:
         return  # not before an entry of this term is committed: until then this member knows less than it has
     overdue: list[int] = []
@@ -98,6 +100,8 @@ def propose_gathered(state: ReplicaState) -> None:
             # Handing over leadership. They wait here: what is this member's own goes to the next leader then.
             for command in commands:
                 proposals.gather(command)
+    if not proposals.gathered:
+        proposals.proposed(raft.last_index)
 
 
 def _propose(state: ReplicaState, commands: list[bytes]) -> int | None:

@@ -9,6 +9,7 @@ from coord.wire.peer_frames import (
     FormationProbe,
     FormationReply,
     Forward,
+    ForwardRefused,
     PeerMessage,
     ReadGranted,
     ReadRefused,
@@ -21,6 +22,8 @@ def receive_messages(state: ReplicaState, peer: int, received: list[PeerMessage]
     for message in received:
         if isinstance(message, Forward):
             _receive_forward(state, peer, message)
+        elif isinstance(message, ForwardRefused):
+            state.proposals.begin_anew(message)
         elif isinstance(message, ReadRequest):
             _receive_read_request(state, peer, message)
         elif isinstance(message, ReadGranted):
@@ -81,11 +84,13 @@ def ask_round(state: ReplicaState) -> None:
 
 def _receive_forward(state: ReplicaState, peer: int, forward: Forward) -> None:
     proposals = state.proposals
-    if not state.leads or proposals.gathered_bytes >= state.settings.uncommitted_bytes:
-        return  # not taken, and nothing after it will be: its sender begins a new stream
-    if proposals.receive(peer, forward):
-        for session in forward.touched:
-            touch(state, session)
+    if not state.leads:
+        return  # its sender hears who leads, and begins a new stream
+    if proposals.gathered_bytes >= state.settings.uncommitted_bytes or not proposals.receive(peer, forward):
+        proposals.refuse(peer, forward, state.raft.last_index)
+        return
+    for session in forward.touched:
+        touch(state, session)
 
 
 def _receive_read_request(state: ReplicaState, peer: int, request: ReadRequest) -> None:

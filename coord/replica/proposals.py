@@ -6,7 +6,8 @@ are passed on anew, in their order. So none is lost, some are proposed twice, an
 time harmless.
 
 Order within a session. A follower passes commands on in a *stream*: numbered lots, begun anew for each
-leader and term with all that is pending. The leader takes the lots of a stream in order and without holes.
+leader and term with all that is pending. The leader takes the lots of a stream in order and without holes; when it
+has not taken one (there was no room, or the one before was lost), it says so, and the follower begins a new stream.
 The interleaving this defends against: lot 1 (set x=1) is lost with the old leader; lot 2 (set x=2, same
 session) reaches the new one; lot 1 is then passed on again, and x ends as 1, though the client set 2 last.
 """
@@ -15,11 +16,14 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from coord.wire.peer_frames import Forward
+from coord.wire.peer_frames import Forward, ForwardRefused
 
 STREAM_COUNTER_BITS: Final = 20
 """A stream's number is the sender's boot nonce and a counter: later streams of one life are greater, and
 those of another life are told apart."""
+
+
+_NEVER: Final = -1
 
 
 class Pending:
@@ -53,6 +57,8 @@ class Proposals:
         """A leader's: to be proposed next, its own and others'."""
         self.gathered_bytes = 0
         self._taken: dict[int, tuple[int, int]] = {}  # peer -> (its stream, the next lot)
+        self._refused: dict[int, tuple[int, int]] = {}
+        """A leader's: peer -> (its stream, the last entry with what was taken before; 0: not in the log yet)."""
 
     @property
     def has_new(self) -> bool:
@@ -102,6 +108,12 @@ class Proposals:
         self.gathered.clear()
         self.gathered_bytes = 0
         self._taken.clear()
+        self._refused.clear()
+
+    def begin_anew(self, refused: ForwardRefused) -> None:
+        """A follower's: the leader did not take a lot. (One of a former stream is on its way again already.)"""
+        if refused.stream == self._stream:
+            self.restart()
 
     def take_lots(self, touched: tuple[int, ...]) -> list[Forward]:
         """A follower's: what is to be passed on to the leader now."""
@@ -129,19 +141,48 @@ class Proposals:
         self.gathered_bytes += len(command)
 
     def receive(self, peer: int, forward: Forward) -> bool:
-        """A leader's: a follower passed a lot on. False: out of order, not taken; its sender will begin anew."""
-        stream, expected = self._taken.get(peer, (0, 0))
-        if forward.stream != stream:
-            same_life = forward.stream >> STREAM_COUNTER_BITS == stream >> STREAM_COUNTER_BITS
-            if same_life and forward.stream < stream:
-                return False  # an older stream's, come late
-            expected = 0
+        """A leader's: a follower passed a lot on. False: it is out of its order, and was not taken."""
+        expected = self._expected(peer, forward.stream)
         if forward.sequence != expected:
             return False
         self._taken[peer] = (forward.stream, expected + 1)
         for command in forward.commands:
             self.gather(command)
         return True
+
+    def refuse(self, peer: int, forward: Forward, last_index: int) -> None:
+        """A leader's: it did not take this lot. ``last_index``: its log's."""
+        expected = self._expected(peer, forward.stream)
+        if expected != _NEVER and forward.sequence >= expected:  # else it came again, or late
+            self._refused[peer] = forward.stream, 0 if self.gathered else last_index
+
+    def take_refused(self, commit_index: int) -> list[tuple[int, ForwardRefused]]:
+        """A leader's: whom to tell now that it did not take a lot.
+
+        Not before all that was taken is committed: told earlier, a follower would pass that on again as well. A leader
+        that had no room would then have none for the rest, again and again.
+        """
+        told = [
+            (peer, ForwardRefused(stream))
+            for peer, (stream, index) in self._refused.items()
+            if 0 < index <= commit_index
+        ]
+        for peer, _ in told:
+            del self._refused[peer]
+        return told
+
+    def proposed(self, last_index: int) -> None:
+        """A leader's: all that had gathered is in the log."""
+        for peer, (stream, index) in self._refused.items():
+            self._refused[peer] = stream, index or last_index
+
+    def _expected(self, peer: int, stream: int) -> int:
+        """The next lot of this stream; of an older one that came late, none that there is."""
+        known, expected = self._taken.get(peer, (0, 0))
+        if stream == known:
+            return expected
+        same_life = stream >> STREAM_COUNTER_BITS == known >> STREAM_COUNTER_BITS
+        return _NEVER if same_life and stream < known else 0
 
     def take_gathered(self) -> list[list[bytes]]:
         """A leader's: the commands of the next entries."""

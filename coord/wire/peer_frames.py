@@ -44,6 +44,12 @@ class Forward(NamedTuple):
     touched: tuple[int, ...]
 
 
+class ForwardRefused(NamedTuple):
+    """A leader did not take a lot of ``stream``, and takes none after it: pass everything pending on anew."""
+
+    stream: int
+
+
 class ReadRequest(NamedTuple):
     """From where may reads be served that arrived before this was sent? And: these sessions were heard from."""
 
@@ -78,7 +84,9 @@ class FormationReply(NamedTuple):
     cluster: bytes
 
 
-ReplicaMessage = Forward | ReadRequest | ReadGranted | ReadRefused | FormationProbe | FormationReply
+ReplicaMessage = (
+    Forward | ForwardRefused | ReadRequest | ReadGranted | ReadRefused | FormationProbe | FormationReply
+)
 PeerMessage = Message | ReplicaMessage
 
 _REPLICA_TYPES: Final[dict[int, type[Any]]] = {
@@ -88,6 +96,7 @@ _REPLICA_TYPES: Final[dict[int, type[Any]]] = {
     67: ReadRefused,
     68: FormationProbe,
     69: FormationReply,
+    70: ForwardRefused,
 }
 _TYPES: Final[dict[int, type[Any]]] = {**MESSAGE_TYPES, **_REPLICA_TYPES}
 _NUMBERS: Final = {message_type: number for number, message_type in _TYPES.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coord.api.events import (
     CLAIMED,
+    CONFIGURED,
     DELETED,
     HELD_BACK,
     LANES_SET,
@@ -50,6 +51,12 @@ class Claiming:
         self._paid_ms: dict[str, int] = {}
         """Lane -> when what was granted of its rate is paid off."""
         self._used: dict[str, int] = {}
+        """Units, after the last revision."""
+        self._used_before: dict[str, int] = {}
+        """And after the last entry."""
+        self._capacities: dict[str, int] = {}
+        """The greatest that was in force since then. The store that a revision is looked at in has the whole entry
+        behind it: units may be granted, and the capacity lowered after that."""
         self._left_over = False
         self.session = 0
         """Of the claim to which something happened last."""
@@ -79,6 +86,8 @@ class Claiming:
                 if reason == _EXPIRED and delay_ms:
                     self._delays[path] = store.time_ms + delay_ms
                     event = "delay_begun"
+            elif kind == CONFIGURED:
+                self._capacities[path] = max(self._capacities.get(path, 1), version)
             elif kind == HELD_BACK:
                 self._held_back.pop(path, None)
                 if version:
@@ -95,7 +104,16 @@ class Claiming:
         self._check(store)
 
     def after_entry(self, store: Store) -> None:
-        """Lock delays: some may have been made shorter, and none runs without a cause."""
+        """Capacities. Lock delays: some may have been made shorter, and none runs without a cause."""
+        for path, units in self._used.items():
+            if units > max(self._capacities.get(path, 1), self._used_before.get(path, 0)):
+                self._sim.broken("capacity", f"{units} units of {path} are held")
+        self._used_before = self._used
+        settings = store.claims.settings
+        for path in [
+            path for path, most in self._capacities.items() if most != settings.get(path, (1, 0))[0]
+        ]:
+            self._capacities[path] = settings.get(path, (1, 0))[0]
         for path, until_ms in list(self._delays.items()):
             delay_ms = store.claims.settings.get(path, (1, 0))[1]
             if until_ms > store.time_ms + delay_ms:
@@ -164,9 +182,6 @@ class Claiming:
         tables: Any = (held, used, waiting, first)
         if tables != (claims.held, claims.used, claims.waiting, claims.first):
             sim.broken("claims", f"tables of claims do not fit their rows: {tables}"[:500])
-        for path, units in used.items():
-            if units > max(claims.settings.get(path, (1, 0))[0], self._used.get(path, 0)):
-                sim.broken("capacity", f"{units} units of {path} are held")
         self._used = used
         self._left_over = bool(claims.unsettled)
         if self._left_over:

@@ -12,7 +12,7 @@ from coord.jepsen_like.sim.oracle import Oracle
 from coord.raft.configuration import decode_configuration
 from coord.raft.messages import AppendReply, PreVoteReply, TimeoutNow, Vote, VoteReply
 from coord.raft.roles import Role
-from coord.raft.types import ENTRY_CONFIGURATION, Entry, HardState, Persist, SnapshotMeta
+from coord.raft.types import ENTRY_CONFIGURATION, Configuration, Entry, HardState, Persist, SnapshotMeta
 from coord.replica.inputs import Outputs
 from coord.wire.peer_frames import ReadGranted, ReadRequest
 
@@ -33,6 +33,8 @@ class Ghosts:
         """``committed[i]`` is the entry at ``i + 1``."""
         self.commit_terms: list[int] = []
         """The term in which each was first seen committed."""
+        self.configurations: list[tuple[int, Configuration]] = []
+        """Those that are committed, with their indexes."""
         self.leader_of_term: dict[int, int] = {}
         self.campaigns: dict[tuple[int, int], tuple[int, int]] = {}
         """``(term, candidate)``: the last term and the last index of its log, as it told them."""
@@ -66,9 +68,22 @@ class Ghosts:
             for entry in batch.entries:
                 ghost.ever[(entry.index, entry.term)] = None
 
+    def names_a_snapshot(self, number: int, meta: SnapshotMeta) -> None:
+        """Member ``number`` speaks of a snapshot: it holds what is committed through there, configuration included."""
+        configuration = self._sim.world.configuration
+        for index, committed in self.configurations:
+            if index <= meta.index:
+                configuration = committed
+        self._check(
+            meta.configuration == configuration,
+            "snapshots", "a snapshot has the configuration of its last entry, and no later one",
+            number, meta, configuration,
+        )  # fmt: skip
+
     def installed(self, number: int, meta: SnapshotMeta) -> None:
         """A leader's snapshot is durable at member ``number``, and its log starts after it."""
         ghost = self.members[number]
+        self.names_a_snapshot(number, meta)
         self._check(
             meta.index <= len(self.committed) and self.committed[meta.index - 1].term == meta.term,
             "state machine safety", "a snapshot is of committed entries", number, meta, len(self.committed),
@@ -161,8 +176,10 @@ class Ghosts:
                 )
                 ghost.held += batch.entries
             if batch.hard_state is not None and batch.hard_state.vote not in (0, number):
-                # Once the term has a leader, its entries may stand in the log that were not there at the vote.
-                if raft.leader == 0 and batch.hard_state != ghost.voted:
+                # Once the term has a leader, its entries may stand in the log that were not there at the vote: a paused
+                # member takes both in one step, and perhaps that the leader's host says it is down. Such a vote comes
+                # too late to elect anybody.
+                if batch.hard_state.term not in self.leader_of_term and batch.hard_state != ghost.voted:
                     self._voted(number, ghost, batch.hard_state)
                 ghost.voted = batch.hard_state
         if raft.term != ghost.replica_term:
@@ -279,8 +296,11 @@ class Ghosts:
                 continue
             committed.append(entry)
             self.commit_terms.append(raft.term)
-            if entry.kind == ENTRY_CONFIGURATION and decode_configuration(entry.data).outgoing:
-                self._sim.mark("configuration_joint")
+            if entry.kind == ENTRY_CONFIGURATION:
+                configuration = decode_configuration(entry.data)
+                self.configurations.append((index, configuration))
+                if configuration.outgoing:
+                    self._sim.mark("configuration_joint")
             self.oracle.apply(entry, life)
         if len(committed) > known_before:
             self._majority_has(life, commit)

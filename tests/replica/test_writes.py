@@ -6,9 +6,10 @@ from coord.api.errors import OK, Overloaded, SessionEnded, SessionRequired
 from coord.api.ops import Create, Get, Set
 from coord.limits import MemberLimits
 from coord.raft.messages import Append
+from coord.replica.proposals import Proposals
 from coord.replica.settings import ReplicaSettings
 from coord.wire.client_frames import Hello
-from coord.wire.peer_frames import Forward
+from coord.wire.peer_frames import Forward, ForwardRefused
 from tests.replica.cluster import TICK_MS, Cluster
 
 
@@ -155,6 +156,94 @@ def test_a_lost_lot_does_not_stop_a_follower_while_others_write() -> None:
         cluster.tick()
     assert client.reply(second)[1] == OK
     assert requests_in_order(cluster, client.session) == [1, 2]
+
+
+def test_what_a_leader_did_not_take_is_passed_on_again_at_once() -> None:
+    """One lot is lost, the next one comes after a hole: the leader says so, and nobody waits for a timeout."""
+    cluster = Cluster()
+    follower = cluster.followers()[0]
+    client = cluster.client(follower)
+    cluster.hold_messages(Forward, follower)
+    client.write(Create("/a"))
+    cluster.settle()
+    cluster.heal()
+    cluster.held.clear()
+    second = client.write(Create("/a/b"))
+    cluster.tick(3)  # of resend_ticks
+    assert client.reply(second)[1] == OK
+    assert requests_in_order(cluster, client.session) == [1, 2]
+
+
+def test_a_leader_without_room_takes_the_rest_as_soon_as_it_has_some() -> None:
+    """Sim seed 700000045. Ten times what the leader has room for waits at a follower, whose clients come and go.
+
+    1. It takes the first lots, and has no room for the next: those and all after them are not taken.
+    2. A client of the follower gives up, and asks another member for the same. That is applied, and looks like
+       progress: the follower waits on.
+    3. So it is for ever, if nobody tells the follower, and nothing of its own is taken any more.
+    """
+    settings = ReplicaSettings(tick_ms=TICK_MS, uncommitted_bytes=1000, entry_bytes=300)
+    cluster = Cluster(settings=settings)
+    follower, leader = cluster.followers()[0], cluster.leader()
+    client, other = cluster.client(follower), cluster.client(follower)
+    other.write(Create("/other"))
+    cluster.settle()
+    passed_on: list[Forward] = []
+
+    def travels(sender: int, to: int, message: object) -> bool:
+        if isinstance(message, Forward):
+            passed_on.append(message)
+        return True
+
+    requests = [client.write(Create(f"/n{number}", b"x" * 250)) for number in range(40)]
+    cluster.travels = travels
+    for _ in range(2 * 40):
+        other.write(Set("/other", b"x"))
+        other = cluster.resumed(other, leader if other.member == follower else follower)
+        cluster.tick()
+    assert all(client.has(each) for each in requests)
+    assert requests_in_order(cluster, client.session) == requests
+    again = len({lot.stream for lot in passed_on})
+    assert again < 15, "it takes four at a time, of forty"
+
+
+def test_a_refusal_waits_until_what_was_taken_is_committed() -> None:
+    """Told earlier, the follower would pass that on again, and so the leader would have no room for the rest, again."""
+    proposals = Proposals(boot=1, lot_bytes=100)
+    lots = [Forward(7, number, (b"x",), ()) for number in range(4)]
+    assert proposals.receive(2, lots[0])
+    assert not proposals.receive(2, lots[2])  # after a hole
+    proposals.refuse(2, lots[2], 40)
+    assert proposals.take_refused(50) == []  # what was taken is not in the log yet
+    proposals.take_gathered()
+    proposals.proposed(41)
+    assert proposals.take_refused(40) == []
+    assert proposals.take_refused(41) == [(2, ForwardRefused(7))]
+    assert proposals.take_refused(41) == []
+    proposals.refuse(2, lots[3], 41)  # it did not hear of it, and went on
+    assert proposals.take_refused(41) == [(2, ForwardRefused(7))]
+
+
+def test_a_refusal_of_a_former_stream_is_old_news() -> None:
+    proposals = Proposals(boot=1, lot_bytes=100)
+    proposals.add((1, 5), 1, b"x")
+    [first] = proposals.take_lots(())
+    proposals.begin_anew(ForwardRefused(first.stream))
+    [second] = proposals.take_lots(())
+    assert second == Forward(first.stream + 1, 0, (b"x",), ())
+    proposals.begin_anew(ForwardRefused(first.stream))
+    assert proposals.take_lots(()) == []
+
+
+def test_what_comes_again_or_too_late_is_no_hole() -> None:
+    proposals = Proposals(boot=1, lot_bytes=100)
+    for stream in (7, 8):
+        assert proposals.receive(2, Forward(stream, 0, (b"x",), ()))
+    proposals.take_gathered()
+    for late in (Forward(7, 1, (b"x",), ()), Forward(8, 0, (b"x",), ())):
+        assert not proposals.receive(2, late)
+        proposals.refuse(2, late, 40)
+    assert proposals.take_refused(40) == []
 
 
 def test_a_leader_that_is_slow_is_not_given_everything_again_and_again() -> None:

@@ -40,6 +40,7 @@ from coord.wire.peer_frames import (
     FormationProbe,
     FormationReply,
     Forward,
+    ForwardRefused,
     ReadGranted,
     ReadRefused,
     ReadRequest,
@@ -156,7 +157,8 @@ _FIELDS: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 PEER_TYPES: tuple[Any, ...] = (
-    *MESSAGE_TYPES.values(), Forward, ReadRequest, ReadGranted, ReadRefused, FormationProbe, FormationReply,
+    *MESSAGE_TYPES.values(),
+    *(Forward, ForwardRefused, ReadRequest, ReadGranted, ReadRefused, FormationProbe, FormationReply),
 )  # fmt: skip
 
 
