@@ -55,14 +55,25 @@ class Unpacked(NamedTuple):
 
 def pack_znodes(paths: Sequence[str], znodes: Sequence[Znode]) -> list[Any]:
     """The columns of at least one znode."""
-    above, _, names = zip(*[path.rpartition("/") for path in paths], strict=True)
-    parents = {parent: place for place, parent in enumerate(dict.fromkeys(above))}
+    names, parents, parent_of = _pack_paths(paths)
     values, *numbers = zip(*znodes, strict=True)
     for later, earlier in _SINCE:
         same = numbers[later] == numbers[earlier]
         numbers[later] = (0,) * len(paths) if same else tuple(map(sub, numbers[later], numbers[earlier]))
-    parent_of = _pack(tuple([parents[each] for each in above]))
-    return ["/".join(names), list(parents), parent_of, values, *[_pack(column) for column in numbers]]
+    return [names, parents, parent_of, values, *[_pack(column) for column in numbers]]
+
+
+def _pack_paths(paths: Sequence[str]) -> tuple[str, list[str], int | list[Any] | bytes]:
+    """The names, the parents, and which of them is whose."""
+    start = paths[0][: paths[0].rindex("/") + 1]
+    # A tenth of the time, where all have one parent: no NUL is left if all begin as the first does, and no more
+    # slashes than there are places between names if none of them goes deeper.
+    joined = "\0".join(paths)[len(start) :].replace("\0" + start, "/")
+    if "\0" not in joined and joined.count("/") == len(paths) - 1:
+        return joined, [start[:-1]], 0
+    above, _, names = zip(*[path.rpartition("/") for path in paths], strict=True)
+    places = {parent: place for place, parent in enumerate(dict.fromkeys(above))}
+    return "/".join(names), list(places), _pack(tuple([places[each] for each in above]))
 
 
 def unpack_znodes(columns: Sequence[Any]) -> Unpacked:

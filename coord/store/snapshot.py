@@ -30,6 +30,8 @@ SNAPSHOT_VERSION: Final = 3
 _COUNTS: Final = ("sessions", "znodes", "claims", "unsettled")
 """Of the head: how many there must be in the end."""
 
+_PATHS_AT_ONCE: Final = 1024
+
 Section = tuple[int, list[Any]]
 """``(kind, rows)``; of znodes and history, columns instead (columns.py)."""
 
@@ -44,7 +46,7 @@ class StoreSnapshot:
         self._tree = store.tree
         self._shadow: dict[str, Znode] = {}
         store.tree.shadow = self._shadow
-        # Last first, to be taken from its end one by one: letting go of the whole list at once would be a pause, too.
+        # Last first, to be taken from its end bit by bit: letting go of the whole list at once would be a pause, too.
         self._paths = list(reversed(store.tree.znodes))
         self._section_bytes = section_bytes
         head = {
@@ -99,16 +101,21 @@ class StoreSnapshot:
             yield HISTORY, pack_revisions(rows)
         history.clear()  # now, while the store has most of it: at the end it would be the last to let go of all
         shadow, znodes, paths = self._shadow, self._tree.znodes, self._paths
+        lot_paths, lot, size = [], [], 0
         while paths:
-            lot_paths, lot, size = [], [], 0
-            while paths and size < self._section_bytes:
-                path = paths.pop()
+            some = paths[: -_PATHS_AT_ONCE - 1 : -1]
+            del paths[-_PATHS_AT_ONCE:]
+            for path in some:
                 znode = shadow.get(path)
                 if znode is None:
                     znode = znodes[path]
                 lot_paths.append(path)
                 lot.append(znode)
                 size += len(znode[0]) + len(path) + 20
+                if size >= self._section_bytes:
+                    yield ZNODES, pack_znodes(lot_paths, lot)
+                    lot_paths, lot, size = [], [], 0
+        if lot:
             yield ZNODES, pack_znodes(lot_paths, lot)
         claims.sort()  # by number: sections of equal stores are equal
         for claim_rows in _in_lots(claims, self._section_bytes, _claim_weight):
