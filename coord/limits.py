@@ -44,7 +44,8 @@ class StoreLimits:
     """Kept for retries until the client confirms them. Beyond: the oldest is dropped, and a retry of
     it is told ``reply_forgotten``."""
     reply_bytes_per_session: int = 16 * MIB
-    """As above, of the large parts of replies (values that a multi read)."""
+    """As above, of the large parts of replies (values that a multi read). What reads after those before it in its frame
+    have read more: ``limit_exceeded``."""
     claims_per_session: int = 4_096
     """Held and waiting. They all end in one revision, with its ephemerals, and each may take an empty container along:
     ``ephemerals_per_session + 2 * claims_per_session + GRANTS_MAX <= CHANGES_MAX``. Beyond: ``limit_exceeded``."""
@@ -108,11 +109,24 @@ LABEL_BYTES_MAX = 4_096
 OUTBOX_MIN_BYTES = 4 * MIB
 """Reads are put off for a client that has 1 MiB waiting, but a step or two of them may be under way."""
 
+LIST_PAGE_MAX = 16_384
+LIST_PAGE_BYTES_MAX = 4 * MIB
+"""What ``list_page`` and ``list_page_bytes`` can be set to: a page of names of 1 KiB with their stats, its values and
+what else is answered with them fit into one frame (27 of 32 MiB)."""
+
+MULTI_REPLY_BYTES_MAX = 2 * MIB
+"""What ``multi_reply_bytes`` can be set to. A number counts as eight bytes there and takes up to nine in a frame."""
+
 TOKEN_TTL_MAX_MS = 15 * 60_000
 """For which a signed token can be asked for: so long a retired key has to be kept. Beyond: ``invalid_request``."""
 
 CLIENT_FRAME_MAX_BYTES = 4 * MIB
 """From a client to a member. Beyond: goodbye with ``protocol_error``. A constant of the protocol."""
+
+FRAME_REQUESTS_MAX = 8_192
+"""Of one frame of writes or reads. Beyond: goodbye with ``protocol_error``. A constant of the protocol: a frame is
+worked on in one go, and while 200 000 small writes are nobody hears from the leader. As many as a session remembers
+replies, unless set."""
 
 SERVER_FRAME_MAX_BYTES = 32 * MIB
 """From a member to a client: one revision's events must fit into one frame. A constant of the protocol:

@@ -1,6 +1,7 @@
 """What recipes are given, checked when it comes in."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import TypeVar, cast
 
 import anyio
@@ -44,15 +45,35 @@ def checked_int(number: int, least: int, what: str) -> int:
     return number
 
 
+def checked_function(function: Callable[..., T], what: str) -> Callable[..., T]:
+    if not callable(function):
+        raise InvalidRequest(f"{what} is a function, not {function!r:.60}")
+    return function
+
+
+async def awaited(result: Awaitable[T], what: str) -> T:
+    """What ``result`` comes to: ``what`` was called, and is to be an ``async def``."""
+    if not isawaitable(result):
+        raise InvalidRequest(
+            f"{what} is an async function, and this one returned {result!r:.40} when it was called; for plain "
+            "functions there is the same in coord.recipes.blocking"
+        )
+    return await result
+
+
+def checked_seconds(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
+        raise InvalidRequest(f"a deadline is a number of seconds, not {seconds!r:.40}")
+    return seconds
+
+
 class Deadline:
     """One deadline for several steps. ``seconds``: ``None``: the client's default; ``inf``: none."""
 
     def __init__(self, client: Client, seconds: float | None) -> None:
-        if seconds is None:
-            seconds = client.deadline
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
-            raise InvalidRequest(f"a deadline is a number of seconds, not {seconds!r:.40}")
-        self._ends_at = anyio.current_time() + seconds
+        self._ends_at = anyio.current_time() + checked_seconds(
+            client.deadline if seconds is None else seconds
+        )
 
     @property
     def left(self) -> float:

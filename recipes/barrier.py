@@ -39,7 +39,7 @@ from functools import partial
 from math import inf
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from coord.client import (
     Cache,
@@ -138,33 +138,41 @@ class DoubleBarrier:
         if self._me is not None:
             raise InvalidRequest("this party has entered already; another party is another DoubleBarrier")
         due = Deadline(self._client, self._deadline if deadline is None else deadline)
-        async with self._client.cache(self._path, deadline=due.left) as cache:
-            self._me = below(self._path, f"party-{token_hex(8)}")
-            try:
-                while (round_before := await self._come(due)) is not None:
-                    over = partial(self._is_over, cache, round_before)
-                    await wait_for(cache, over, due, self._late("the round before had ended"))
-                inside = lambda: _value(cache.get(self._path)) == self._inside  # noqa: E731
-                await wait_for(cache, inside, due, self._late("all had come"))
-            except BaseException:
-                await self._withdraw()
-                raise
+        # Before there is a wait: a second task that enters by this object would make a party that nobody knows of.
+        me = self._me = below(self._path, f"party-{token_hex(8)}")
+        try:
+            async with self._client.cache(self._path, deadline=due.left) as cache:
+                try:
+                    while (round_before := await self._come(me, due)) is not None:
+                        over = partial(self._is_over, cache, round_before)
+                        await wait_for(cache, over, due, self._late("the round before had ended"))
+                    inside = lambda: _value(cache.get(self._path)) == self._inside  # noqa: E731
+                    await wait_for(cache, inside, due, self._late("all had come"))
+                except BaseException:
+                    await self._withdraw(me)
+                    raise
+        except BaseException:
+            self._me = None
+            raise
 
     async def leave(self, *, deadline: float | None = None) -> None:
         """Leave, and wait until all have. Past ``deadline``, and when cancelled, this party has left all the same."""
-        if self._me is None:
-            raise InvalidRequest("this party has not entered")
         due = Deadline(self._client, self._deadline if deadline is None else deadline)
+        me, self._me = self._me, None
+        if me is None:
+            raise InvalidRequest("this party has not entered")
+        left = False
         try:
             async with self._client.cache(self._path, deadline=due.left) as cache:
                 entry = cache.get(self._path)
                 version = -1 if entry is None else entry.version  # while it is inside, it stays so
-                await self._go(self._me, due.left)
-                self._me = None
+                await self._go(me, due.left)
+                left = True
                 over = partial(self._is_over, cache, version)
                 await wait_for(cache, over, due, self._late("all had left"))
         except BaseException:
-            await self._withdraw()
+            if not left:
+                await self._withdraw(me)
             raise
 
     async def __aenter__(self) -> Self:
@@ -180,16 +188,17 @@ class DoubleBarrier:
         if exc is None:
             await self.leave()
         else:
-            await self._withdraw()  # its own error is on its way, and does not wait for others
+            me, self._me = self._me, None
+            await self._withdraw(me)  # its own error is on its way, and does not wait for others
 
     # --- inside ---
 
-    async def _come(self, due: Deadline) -> int | None:
+    async def _come(self, me: str, due: Deadline) -> int | None:
         """``None``: it has come. Else the version of ``path`` in the round that others are inside of.
 
         Each turn of the loop is lost to somebody who came or went just then.
         """
-        path, come = self._path, Create(cast(str, self._me), kind=Kind.EPHEMERAL)
+        path, come = self._path, Create(me, kind=Kind.EPHEMERAL)
 
         async def multi(*arguments: Iterable[Any]) -> MultiResult:
             return await self._client.multi(*arguments, deadline=due.left)
@@ -232,8 +241,7 @@ class DoubleBarrier:
         except NotFound:
             pass  # it had not come yet, or somebody has deleted it
 
-    async def _withdraw(self) -> None:
-        me, self._me = self._me, None
+    async def _withdraw(self, me: str | None) -> None:
         if me is not None:
             await undo(self._client, partial(self._go, me, inf))
 

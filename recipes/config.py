@@ -113,6 +113,8 @@ class Config(Generic[T]):
         Raises :class:`BadValue` (refused), and :class:`~coord.client.Conflict` (refused) where ``version`` is
         another.
         """
+        if version is not None and version != -1:
+            checked_int(version, 0, "a version to publish on condition of")
         data, checked = self._typed.encode(value)
         tries: list[Transaction] = []
 
@@ -163,6 +165,7 @@ class Config(Generic[T]):
         :class:`~coord.client.NotFound` (refused) where the history has no such entry, and as :meth:`publish`:
         today's model decides.
         """
+        checked_int(revision, 0, "a revision to roll back to")
         due = Deadline(self._client, deadline)
         for former in await self.history(deadline=due.left):
             if former.revision == revision:

@@ -149,6 +149,10 @@ class Picking:
             raise Unavailable(
                 f"no endpoint of {self._service!r:.60} can be picked: none is registered, or all are draining"
             )
+        if not isinstance(avoid, Collection) or not all(isinstance(each, Endpoint) for each in avoid):
+            raise InvalidRequest(
+                f"endpoints to avoid are a collection of them, as in avoid=[it]; not {avoid!r:.80}"
+            )
         names = {each.name for each in avoid}
         return [each for each in endpoints if each.name not in names] or list(endpoints)
 

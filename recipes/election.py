@@ -240,8 +240,6 @@ class Leading:
         self._leadership: Leadership | None = None
 
     async def __aenter__(self) -> Leadership:
-        if self._leadership is not None:
-            raise InvalidRequest("a leadership's block is entered once; call lead() for another one")
         grant = await self._held.__aenter__()
         self._leadership = Leadership(self._election._client, grant, self._election._value)
         return self._leadership
@@ -331,14 +329,16 @@ class Leaders:
         self._deadline = deadline
         self._fold: Fold | None = None
         self._watch: Watch | None = None
+        self._entered = False
         self._ready: deque[Leader | None] = deque()
         self._told: int | None = None
         """The number of the leader that was told last, 0 for none; ``None`` before any."""
         self._left = False
 
     async def __aenter__(self) -> Self:
-        if self._fold is not None:
+        if self._entered:
             raise InvalidRequest("an observation is entered once; call observe() for another one")
+        self._entered = True
         await self._open(Deadline(self._client, self._deadline))
         return self
 

@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from coord.client import Cache, Client, Event, InvalidRequest, Watch
-from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path, wait_for
+from coord.recipes.arguments import (
+    Deadline,
+    checked_client,
+    checked_function,
+    checked_int,
+    checked_path,
+    wait_for,
+)
 from coord.recipes.members import Change, Fold, Member, Roster
 
 T = TypeVar("T")
@@ -23,6 +30,7 @@ class Group:
         self._path = checked_path(path, "a group")
         self._deadline = deadline
         self._cache: Cache | None = None
+        self._entered = False
         self._reading = Roster(path)
         self._stack = AsyncExitStack()
 
@@ -56,6 +64,7 @@ class Group:
         """Wait until ``condition(roster)`` is true, and return what it returned. It is called now and after
         changes; of those in quick succession it may see the last only.
         """
+        checked_function(condition, "what is waited for")
         message = f"what was waited for has not come to {self._path!r:.80} in time"
         return await self._wait(lambda roster: condition(roster) or None, deadline, message)
 
@@ -94,8 +103,9 @@ class Group:
         return bool(await self._stack.__aexit__(exc_type, exc, traceback))
 
     async def _open(self, due: Deadline) -> None:
-        if self._cache is not None:
+        if self._entered:
             raise InvalidRequest("a group is entered once; make another one with join or observe")
+        self._entered = True
         cache = self._client.cache(self._path, deadline=due.left)
         self._cache = await self._stack.enter_async_context(cache)
 

@@ -44,12 +44,13 @@ def ranked(key: str, members: Iterable[str]) -> list[str]:
     """All members, the one that is responsible for ``key`` first, the one that would be without it second, and so
     on: also where to keep copies.
     """
+    key = _checked_key(key)
     return sorted(_checked(members), key=lambda member: (-score(key, member), member))
 
 
 def owner(key: str, members: Iterable[str]) -> str:
     """The member that is responsible for ``key``. Raises :class:`InvalidRequest` (refused) if there is none at all."""
-    names = _checked(members)
+    names, key = _checked(members), _checked_key(key)
     if not names:
         raise InvalidRequest(f"nobody can be responsible for {key!r:.60}: there is no member")
     return min(names, key=lambda member: (-score(key, member), member))
@@ -63,7 +64,7 @@ def spread(keys: Iterable[str], members: Iterable[str]) -> dict[str, list[str]]:
     choice.
     """
     names = sorted(_checked(members))
-    wanted = sorted(dict.fromkeys(keys))
+    wanted = sorted(dict.fromkeys(map(_checked_key, keys)))
     if not names:
         raise InvalidRequest(f"nobody can have these {len(wanted)} keys: there is no member")
     least, more = divmod(len(wanted), len(names))
@@ -80,6 +81,13 @@ def spread(keys: Iterable[str], members: Iterable[str]) -> dict[str, list[str]]:
         share.append(key)
         placed[key] = name
     return {name: sorted(share) for name, share in shares.items()}
+
+
+def _checked_key(key: str) -> str:
+    # Which text a number would be is for the caller to say: all processes have to say the same.
+    if not isinstance(key, str):
+        raise InvalidRequest(f"a key is text, not {key!r:.60}")
+    return key
 
 
 def _checked(members: Iterable[str]) -> list[str]:

@@ -27,10 +27,21 @@ class HeldAll:
         self._scope = Scope(client, what)
         self._claim = claim
         self._grants: Sequence[Grant] = ()
+        self._what = what
+        self._entered = False
 
     async def begin(self) -> Sequence[Grant]:
         """Claim, and enter the block."""
-        grants = self._grants = await self._claim()
+        # Said before there is a wait: of two tasks that enter it at a time the second would take the first one's grants
+        # from it, and nobody would ever release them.
+        if self._entered:
+            raise InvalidRequest(f"this block of {self._what} is entered once; make another one")
+        self._entered = True
+        try:
+            grants = self._grants = await self._claim()
+        except BaseException:
+            self._entered = False  # who did not get in may try again
+            raise
         try:
             await self._scope.begin()
         except BaseException:
@@ -87,11 +98,18 @@ class Held(HeldAll):
 async def release_all(grants: Sequence[Grant]) -> None:
     """Give them back, the last first. *Cancellation:* shielded; it takes ``RELEASE_SECONDS`` each at most."""
     with anyio.CancelScope(shield=True):
-        for grant in reversed(grants):
+        left = list(grants)
+        while left:
             try:
-                await grant.release(deadline=RELEASE_SECONDS)
+                await left.pop().release(deadline=RELEASE_SECONDS)
             except CoordError:
                 continue  # over, or soon: it was sent, or the session has ended
+            except BaseException:
+                # asyncio's own Task.cancel() goes through any shield. Each is sent at least, or the rest would be held
+                # for as long as the session lives.
+                for grant in reversed(left):
+                    grant.release_nowait()
+                raise
 
 
 async def _look_out(grant: Grant) -> None:

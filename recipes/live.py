@@ -41,6 +41,7 @@ class Live(Generic[T]):
         self._deadline = deadline
         self._watch: Watch = client.watch(path, deadline=deadline)
         self._beside = Beside()
+        self._entered = False
         self._published: Published[T] | None = None
         self._number = 0
         """How many good values there were; 0 before it is open."""
@@ -78,8 +79,9 @@ class Live(Generic[T]):
         return Values(self)
 
     async def __aenter__(self) -> Self:
-        if self._number:
+        if self._entered:
             raise InvalidRequest("a config is watched once; make another one with config.watch()")
+        self._entered = True
         due = Deadline(self._client, self._deadline)
         await self._watch.__aenter__()
         try:
@@ -170,7 +172,7 @@ class Live(Generic[T]):
             if self._left:
                 raise StopAsyncIteration
             if self._failure is not None:
-                raise type(self._failure)(self._failure.message, self._failure.details)
+                raise self._failure.anew()
             await self._changed.wait()
         return self._number, self.published
 

@@ -27,7 +27,7 @@ last look at the clock and its next step: when it goes on, somebody else may hol
 from types import TracebackType
 
 from coord.client import Claimed, Client, DeadlineExceeded, Grant
-from coord.recipes.arguments import checked_path
+from coord.recipes.arguments import checked_client, checked_path
 from coord.recipes.held import Entered, Held
 
 
@@ -43,7 +43,7 @@ class Lock:
 
     def __init__(self, client: Client, path: str, *, reentrant: bool = False, label: bytes = b"") -> None:
         self.path = checked_path(path, "a lock")
-        self._client = client
+        self._client = checked_client(client)
         self._label = label
         self._entered: Entered[Grant] = Entered(f"{self._what} {path}", reentrant)
 

@@ -129,6 +129,7 @@ class Membership(Group):
         self._identity = token_hex(8)
         self._since_ms = round(time() * 1000)
         self._joined_revision = 0
+        self._left = False
         self._value = self._record(attributes)
         self._attributes = dict(attributes)
         self._pulsed = anyio.Event()
@@ -190,6 +191,7 @@ class Membership(Group):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        self._left = True
         try:
             return await self._scope.end(exc_type, exc, traceback)
         finally:
@@ -274,9 +276,11 @@ class Membership(Group):
         self._scope.check()
         if not self._joined_revision:
             raise InvalidRequest("this is no member yet: enter its block")
+        if self._left:
+            raise InvalidRequest("this is no member any more: its block has ended; join anew")
 
     def _removed(self) -> CoordError:
-        return NotFound("somebody has deleted it", {"path": self._me})
+        return NotFound("it was deleted, by somebody else or with its session", {"path": self._me})
 
     def _record(self, attributes: Mapping[str, Any]) -> bytes:
         return record(self._identity, self._client.session_id, self._since_ms, self._pulse, attributes)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from coord.client import Claimed, Client, DeadlineExceeded, Grant, InvalidRequest
-from coord.recipes.arguments import Deadline, checked_path
+from coord.recipes.arguments import Deadline, checked_client, checked_path
 from coord.recipes.held import Entered, HeldAll, release_all
 
 
@@ -31,10 +31,14 @@ class MultiLock:
     """
 
     def __init__(self, client: Client, paths: Iterable[str], *, label: bytes = b"") -> None:
+        if isinstance(paths, str) or not isinstance(paths, Iterable):
+            raise InvalidRequest(
+                f"a multi-lock is of several paths, as in ['/locks/a', '/locks/b']; not {paths!r:.60}"
+            )
         self.paths = tuple(sorted({checked_path(path, "a lock") for path in paths}))
         if not self.paths:
             raise InvalidRequest("a multi-lock is of one path at least")
-        self._client = client
+        self._client = checked_client(client)
         self._label = label
         self._what = f"one of the locks {', '.join(self.paths)}"
         self._entered: Entered[Sequence[Grant]] = Entered(self._what)

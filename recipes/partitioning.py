@@ -44,11 +44,21 @@ import anyio.abc
 
 from coord.client import Client, Grant, InvalidRequest, NotHeld, StaleToken
 from coord.recipes import membership
-from coord.recipes.arguments import below, checked_client, checked_int, checked_path
+from coord.recipes.arguments import (
+    awaited,
+    below,
+    checked_client,
+    checked_function,
+    checked_int,
+    checked_path,
+)
 from coord.recipes.hashing import spread
 from coord.recipes.held import Held
 from coord.recipes.members import Member
 from coord.recipes.scope import Lost
+
+PARTITIONS_MAX: Final = 65_536
+"""Every member reckons the owner of each, with as many hashes as there are members: some microseconds for each."""
 
 COUNT: Final = "partitions"
 """The attribute in which each member says how many there are: all must say the same."""
@@ -101,10 +111,15 @@ class Partitioning:
         self._client = checked_client(client)
         self.path = checked_path(path, "a partitioning")
         self._count = checked_int(partitions, 1, "a number of partitions")
+        if partitions > PARTITIONS_MAX:
+            raise InvalidRequest(
+                f"a partitioning has {PARTITIONS_MAX} partitions at most, not {partitions!r:.40}"
+            )
         if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < inf:
             raise InvalidRequest(f"grace is so many seconds, 0 or more; not {grace!r:.40}")
         self._name = name
         self._grace = grace
+        self._running = False
         self._wanted: frozenset[int] = frozenset()
         """What is to be owned here, by who is a member."""
         self._shares: dict[int, _Share] = {}
@@ -126,8 +141,17 @@ class Partitioning:
         where others say another number of partitions. ``deadline``: for becoming a member; in time a name that
         somebody has may be free again (that of a process that was killed).
         """
-        if self._shares:
+        checked_function(work, "a work")
+        # One that owns nothing, or has not joined yet, runs as well as one that does.
+        if self._running:
             raise InvalidRequest("this partitioning runs already; make another one for another member")
+        self._running = True
+        try:
+            await self._run(work, deadline)
+        finally:
+            self._running = False
+
+    async def _run(self, work: Work, deadline: float | None) -> Never:
         group = below(self.path, "members")
         attributes = {COUNT: self._count}
         joined = membership.join(self._client, group, self._name, attributes, wait=True, deadline=deadline)
@@ -196,7 +220,7 @@ class Partitioning:
                     async with claim as grant:
                         share.partition = partition = Partition(self._client, share.number, grant)
                         try:
-                            await work(partition)
+                            await awaited(work(partition), "a work")
                         except Exception as error:
                             # What says that the partition is lost is no failure: the block is about to be cancelled.
                             if partition.held or not isinstance(error, NotHeld | StaleToken):

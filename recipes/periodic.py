@@ -50,7 +50,7 @@ from coord.client import (
     Target,
     Token,
 )
-from coord.recipes.arguments import below, checked_client, checked_path
+from coord.recipes.arguments import awaited, below, checked_client, checked_function, checked_path
 from coord.recipes.election import Election, Leadership
 from coord.recipes.scope import Lost
 
@@ -161,11 +161,12 @@ class Periodic:
         being cancelled; a leadership that is lost in another way is stood for anew. Raises
         :class:`~coord.client.InvalidRequest` (refused) where others say another ``every``.
         """
+        checked_function(job, "a job")
         raised: list[Exception] = []
 
         async def watched(tick: Tick) -> None:
             try:
-                await job(tick)
+                await awaited(job(tick), "a job")
             except Exception as error:
                 if isinstance(error, NotHeld | StaleToken) and not tick.leadership.held:
                     raise _Deposed from error  # it has heard of it first

@@ -38,7 +38,7 @@ from coord.client import (
     NotFound,
     when,
 )
-from coord.recipes.arguments import Deadline, checked_int, checked_path
+from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path
 from coord.recipes.held import Entered, Held, release_all
 
 
@@ -48,7 +48,7 @@ class Semaphore:
     def __init__(self, client: Client, path: str, capacity: int, *, label: bytes = b"") -> None:
         self.path = checked_path(path, "a semaphore")
         self.capacity = checked_int(capacity, 1, "a semaphore's capacity")
-        self._client = client
+        self._client = checked_client(client)
         self._label = label
         self._entered: Entered[Grant] = Entered(f"the semaphore {path}")
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError
 
-from coord.client import CoordError
+from coord.client import CoordError, InvalidRequest
 
 T = TypeVar("T")
 
@@ -33,7 +34,13 @@ class Typed(Generic[T]):
 
     def __init__(self, path: str, model: type[T]) -> None:
         self._path = path
-        self._adapter: TypeAdapter[T] = TypeAdapter(model)
+        try:
+            self._adapter: TypeAdapter[T] = TypeAdapter(model)
+        except PydanticSchemaGenerationError as error:
+            raise InvalidRequest(
+                f"a config's model is a pydantic model, or another type that pydantic can validate; not {model!r:.60}: "
+                f"{error.message.splitlines()[0]}"
+            ) from error
 
     def encode(self, value: T | dict[str, Any]) -> tuple[bytes, T]:
         """The bytes, and the value as those who read them will have it: a model that was changed after its making

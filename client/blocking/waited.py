@@ -160,7 +160,7 @@ class Stay(Waited, Generic[T]):
     set.
     """
 
-    __slots__ = ("_inside", "_make", "_scope", "_spawn", "left", "value")
+    __slots__ = ("_inside", "_make", "_scope", "_spawn", "closed", "left", "value")
 
     def __init__(
         self,
@@ -175,6 +175,8 @@ class Stay(Waited, Generic[T]):
         self._inside = inside
         self._scope: anyio.CancelScope | None = None  # while its task runs
         self.value: T | None = None
+        self.closed = False
+        """It was cancelled together with its client."""
 
     def begin(self) -> None:
         try:
@@ -199,6 +201,9 @@ class Stay(Waited, Generic[T]):
                         await self._inside(value)
         except Exception as error:  # noqa: BLE001  as above
             self.error = error
+        except BaseException:
+            self.closed = True
+            raise
         finally:
             if not entered:
                 self.lock.release()

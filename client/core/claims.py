@@ -268,6 +268,10 @@ class OwnClaims:
         self._listed.clear()
 
 
-def _over(reason: Reason) -> NotHeld:
+def _over(reason: Reason) -> CoordError:
     why = _WHY.get(reason)
-    return NotHeld(f"the claim is over: {why}" if why else "the claim is over")
+    message = f"the claim is over: {why}" if why else "the claim is over"
+    if reason == Reason.SESSION_EXPIRED:
+        # It may be heard before the connection says so. Whoever waited is to connect again, not to ask again.
+        return SessionEnded(message, outcome="refused")
+    return NotHeld(message)

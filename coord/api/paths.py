@@ -24,7 +24,8 @@ decimal: how often new keys were asked for."""
 _NAME = r"(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
 _VALID = re.compile(rf"(?:/{_NAME})+\Z")
 _VALID_NAME = re.compile(rf"{_NAME}\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def is_valid(path: str) -> bool:
@@ -54,6 +55,8 @@ def _fault(path: str) -> str:
         return f"it is longer than {PATH_MAX_BYTES} bytes"
     if _CONTROL.search(path):
         return "it has a control character"
+    if _SURROGATE.search(path):
+        return "it is not text in UTF-8"
     names = path[1:].split("/")
     if "" in names:
         return "it has an empty name (a '//' or a '/' at the end)"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -66,6 +67,7 @@ def fence(
     remove: Annotated[bool, typer.Option("--remove", help="Take the fence away.")] = False,
     token: TokenOption = None,
     endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let only the holder of a lock write below a path.
 
@@ -81,6 +83,9 @@ def fence(
 
     async def command(client: Client) -> None:
         await client.fenced(*presented).fence(path, claim)
+        if as_json:
+            print_json({"path": path, "claim": claim})
+            return
         typer.echo(
             f"{path} has no fence of its own"
             if claim is None
@@ -93,6 +98,7 @@ def fence(
 def why(
     path: Annotated[str, typer.Argument(help="A path that is claimed, or written to.", show_default=False)],
     endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say in words who holds a path, who waits for it, for how long, what fences it, and what is stuck for ever."""
 
@@ -103,6 +109,9 @@ def why(
         stuck = cycles(waits(everywhere))
         if stuck:
             stuck = still_there(stuck, await _all_claims(client, ROOT))
+        if as_json:
+            print_json(why_fields(path, facts, rows, stuck))
+            return
         for line in explained(path, facts, rows, time.time() * 1000):
             typer.echo(line)
         for circle in stuck:
@@ -140,13 +149,34 @@ def claim_fields(row: ClaimRow) -> dict[str, object]:
     }
 
 
+def why_fields(
+    path: str, facts: ClaimFacts, rows: Sequence[ClaimRow], stuck: Sequence[Sequence[Wait]]
+) -> dict[str, object]:
+    """All that ``why`` has to say, in JSON; the line in its order, and each deadlock as who waits for whom."""
+    held = [row for row in rows if row.token is not None]
+    return {
+        "path": path,
+        **asdict(facts),
+        "holders": [claim_fields(row) for row in held],
+        "waiters": [claim_fields(row) for row in _line(rows)],
+        "deadlocks": [
+            [{"waiter": claim_fields(wait.waiter), "blocker": claim_fields(wait.blocker)} for wait in circle]
+            for circle in stuck
+        ],
+    }
+
+
+def _line(rows: Sequence[ClaimRow]) -> list[ClaimRow]:
+    return sorted((row for row in rows if row.token is None), key=lambda row: (row.before, row.number))
+
+
 # --- in words --------------------------------------------------------------------------------------------------------
 
 
 def explained(path: str, facts: ClaimFacts, rows: Sequence[ClaimRow], now_ms: float) -> list[str]:
     """What there is to say about the claims of one path."""
     held = [row for row in rows if row.token is not None]
-    waiting = sorted((row for row in rows if row.token is None), key=lambda row: (row.before, row.number))
+    waiting = _line(rows)
     lines = []
     if not held:
         lines.append(f"Nobody holds {path}.")
@@ -165,6 +195,7 @@ def explained(path: str, facts: ClaimFacts, rows: Sequence[ClaimRow], now_ms: fl
         )
     elif facts.lock_delay_ms:
         lines.append(f"It has a lock delay of {facts.lock_delay_ms / 1000:g} s.")
+    lines += _explained_limits(facts)
     lines += _explained_line(waiting, facts, now_ms)
     fenced_by = [f"the token of {claim}" for claim in facts.fenced_by]
     if fenced_by:
@@ -173,6 +204,25 @@ def explained(path: str, facts: ClaimFacts, rows: Sequence[ClaimRow], now_ms: fl
         lines.append(f"Its token is what writes at and below {', '.join(facts.fences)} must present.")
         if not held:
             lines.append("As nobody holds it, all those writes are refused.")
+    return lines
+
+
+def _explained_limits(facts: ClaimFacts) -> list[str]:
+    """Why nobody is granted it, although nobody holds it."""
+    lines = []
+    if facts.held_back:
+        until = "somebody says otherwise"
+        if facts.held_back_ms is not None:
+            until = f"{facts.held_back_ms / 1000:.1f} s of cluster time are over"
+        lines.append(f"It is held back: until {until} nobody is granted it.")
+    for lane in facts.lanes:
+        limits = [f"{lane.width} held at a time"] if lane.width else []
+        if lane.interval_ms:
+            limits.append(f"one in {lane.interval_ms / 1000:g} s, {lane.burst} at once")
+        what = " and ".join(limits) or "any number"
+        lines.append(
+            f"It is granted only while its lane {lane.name!r} has room: {what}, in the whole cluster."
+        )
     return lines
 
 

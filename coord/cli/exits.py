@@ -57,9 +57,11 @@ def exit_code(error: CoordError) -> int:
     return FAILED
 
 
-def first_error(group: BaseExceptionGroup[CoordError]) -> CoordError:
+def first_error(group: BaseExceptionGroup[Exception]) -> CoordError:
     """The first of errors that happened together: one line is what a person can use."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError):
+        return CoordError(error.strerror or str(error))
     return error if isinstance(error, CoordError) else CoordError(str(error))

@@ -7,7 +7,7 @@ import typer
 
 from coord.api.errors import CoordError
 from coord.api.events import ChangeKind, Event, Reason
-from coord.cli.exits import UNAVAILABLE
+from coord.cli.exits import UNAVAILABLE, USAGE
 from coord.cli.options import EndpointsOption, JsonOption, split_endpoints
 from coord.cli.printing import print_json, print_table, short_value, value_fields, wall_time
 from coord.cli.running import run, run_plain
@@ -123,6 +123,9 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Show changes as they happen, until Ctrl-C."""
+    if children and subtree:
+        typer.echo("coord watch: --children and --subtree exclude one another", err=True)
+        raise typer.Exit(USAGE)
     scope: Literal["znode", "children", "subtree"] = (
         "subtree" if subtree else "children" if children else "znode"
     )
@@ -150,6 +153,7 @@ def _print_event(event: Event, as_json: bool) -> None:
                 **value_fields(event.value),
                 "version": event.version,
                 "session": event.session,
+                "request": event.request,
                 "reason": event.reason.name.lower(),
                 "wall_ms": event.wall_ms,
             }

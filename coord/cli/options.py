@@ -8,6 +8,7 @@ import typer
 
 from coord.api.errors import InvalidRequest
 from coord.api.tokens import Token
+from coord.client.core.address import parse_address
 
 DEFAULT_ENDPOINTS = "127.0.0.1:4711,127.0.0.1:4712,127.0.0.1:4713"
 
@@ -40,13 +41,11 @@ def endpoints_or_default(endpoints: str | None) -> str:
 
 
 def split_endpoints(endpoints: str | None) -> list[str]:
-    """A list of ``host:port``. Raises :class:`typer.BadParameter`."""
-    found = [each.strip() for each in endpoints_or_default(endpoints).split(",") if each.strip()]
-    for each in found:
-        host, _, port = each.rpartition(":")
-        if not host or not port.isdigit():
-            raise typer.BadParameter(f"{each!r} is not HOST:PORT")
-    return found
+    """A list of ``host:port``, from all that a client can be given. Raises :class:`typer.BadParameter`."""
+    try:
+        return [str(each) for each in parse_address(endpoints_or_default(endpoints)).endpoints]
+    except InvalidRequest as error:
+        raise typer.BadParameter(error.message) from None
 
 
 def tokens(given: Sequence[str] | None) -> list[Token]:

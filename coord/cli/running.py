@@ -1,5 +1,6 @@
 """Running one command's coroutine: a client, its errors as one line and an exit code."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import anyio
 import typer
 
 from coord.api.errors import CoordError
-from coord.cli.exits import INTERRUPTED, OK, exit_code, first_error
+from coord.cli.exits import FAILED, INTERRUPTED, OK, exit_code, first_error
 from coord.cli.options import endpoints_or_default
 from coord.client import Client, connect
 
@@ -35,6 +36,7 @@ def run_plain(main: Callable[[], Awaitable[None]]) -> None:
     code = OK
     try:
         anyio.run(main, backend="trio")
+        sys.stdout.flush()  # here, where what goes wrong is told in a line
     except* CoordError as group:
         error = first_error(group)
         typer.echo(f"coord: {error.message}", err=True)
@@ -43,6 +45,9 @@ def run_plain(main: Callable[[], Awaitable[None]]) -> None:
         code = INTERRUPTED
     except* BrokenPipeError:
         pass  # `coord … | head`: the reader has what it wanted
+    except* OSError as writing:  # all that concerns members is a CoordError
+        typer.echo(f"coord: cannot write: {first_error(writing).message}", err=True)
+        code = FAILED
     # Not within the blocks: what they raise comes out of them in a group of its own, before Python 3.11.4.
     if code:
         raise typer.Exit(code)

@@ -259,8 +259,26 @@ def tree(
     depth: Annotated[int, typer.Option(min=1, help="How deep.")] = 64,
     local: LocalOption = False,
     endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw a subtree."""
+
+    async def collect(client: Client, above: str, level: int) -> list[dict[str, object]]:
+        """What is below, as in the drawing; where ``--depth`` ends there is a ``child_count``, and no ``children``."""
+        found = []
+        for child in await _children(client, above, None, local, values=values):
+            full = join(above, child.name)
+            row: dict[str, object] = {"path": full}
+            if values:
+                row |= value_fields(child.value)
+            if child.stat is not None:
+                row["stat"] = stat_fields(child.stat)
+                if not child.stat.child_count:
+                    row["children"] = []
+                elif level < depth:
+                    row["children"] = await collect(client, full, level + 1)
+            found.append(row)
+        return found
 
     async def draw(client: Client, above: str, indent: str, level: int) -> None:
         children = await _children(client, above, None, local, values=values)
@@ -277,7 +295,12 @@ def tree(
                     typer.echo(f"{deeper}… {child.stat.child_count} more (--depth)")
 
     async def command(client: Client) -> None:
-        await client.get(path, local=local)
+        top = await client.get(path, local=local)
+        if as_json:
+            own = value_fields(top.value) if values else {}
+            below = await collect(client, path, 1)
+            print_json({"path": path, **own, "stat": stat_fields(top.stat), "children": below})
+            return
         typer.echo(path)
         await draw(client, path, "", 1)
 

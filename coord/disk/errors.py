@@ -5,6 +5,14 @@ after :class:`SyncFailed` or :class:`DiskFull` from the log, nobody knows what t
 process ends and the next start reads it afresh.
 """
 
+from typing import Final
+
+JOIN_AGAIN: Final = (
+    "move the folder away, and let this member join again with an empty one: the other members restore it. (Where "
+    "there are no others, what it held is in a backup, or lost.)"
+)
+"""What is left to do with a folder that nobody can read."""
+
 
 class StorageError(Exception):
     """A data folder cannot be used as asked."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from coord.api.checks import check
-from coord.disk.errors import DamagedFolder, NewerFormat
+from coord.disk.errors import JOIN_AGAIN, DamagedFolder, NewerFormat
 from coord.disk.faults import Fuse, opening, write_all, writing
 from coord.disk.filesystem import FileSystem
 from coord.disk.names import IDENTITY_NAME, UNFINISHED_SUFFIX
@@ -93,8 +93,7 @@ def decode(data: bytes, where: str) -> tuple[FolderState, bool]:
     if not good:
         raise DamagedFolder(
             f"Both copies of this member's identity in {where} are damaged, so nobody knows whose folder it is. "
-            "If the disk is sound again and a backup of this one file exists, put it back. Else move the folder "
-            "away, remove the member from the cluster and let it join again with an empty folder and a new id."
+            f"If the disk is sound again and a backup of this one file exists, put it back. Else {JOIN_AGAIN}"
         )
     return good[0], len(good) == 2 and good[0] == good[1]
 

@@ -16,11 +16,18 @@ Owns the order of those steps, which a crash may cut anywhere (and the next open
 
 from dataclasses import dataclass, replace
 
-from coord.disk.errors import CannotOpen, DamagedFolder, FolderInUse, WrongCluster, WrongMember
+from coord.disk.errors import JOIN_AGAIN, CannotOpen, DamagedFolder, FolderInUse, WrongCluster, WrongMember
 from coord.disk.faults import Fuse, opening, write_all, writing
 from coord.disk.filesystem import File, FileSystem
 from coord.disk.identity import Damage, FolderState, Identity, load, save
-from coord.disk.names import IDENTITY_NAME, segment_name, segment_numbers, snapshot_indexes, unfinished
+from coord.disk.names import (
+    IDENTITY_NAME,
+    segment_name,
+    segment_numbers,
+    snapshot_indexes,
+    snapshot_name,
+    unfinished,
+)
 from coord.disk.record import owner_digest, search
 from coord.disk.recovery import read_log
 from coord.disk.salvage import read_salvaging
@@ -113,8 +120,7 @@ def _create(fs: FileSystem, member_id: int | None, create: bool, fuse: Fuse) -> 
     if segment_numbers(names) or snapshot_indexes(names):
         raise DamagedFolder(
             f"The data folder {where} holds a log or snapshots, but its identity file is missing. If a backup of "
-            f"{fs.describe(IDENTITY_NAME)} exists, put it back. Else move the folder away, remove the member from the "
-            "cluster and let it join again with an empty folder and a new id."
+            f"{fs.describe(IDENTITY_NAME)} exists, put it back. Else {JOIN_AGAIN}"
         )
     if not create or member_id is None:
         raise CannotOpen(
@@ -227,8 +233,7 @@ def _unformed_segments(fs: FileSystem, state: FolderState) -> list[int]:
         if number != 1 or any(header.synced_through for header in search(data, 0, None, number)):
             raise DamagedFolder(
                 f"{fs.describe(name)} holds records, but according to {fs.describe(IDENTITY_NAME)} this member never "
-                "joined a cluster. If a newer backup of that file exists, put it back. Else move the folder away, "
-                "remove the member from the cluster and let it join again with an empty folder and a new id."
+                f"joined a cluster. If a newer backup of that file exists, put it back. Else {JOIN_AGAIN}"
             )
     return numbers
 
@@ -253,7 +258,7 @@ def _missing_link(scan: LogScan, snapshot_index: int, bad: list[tuple[str, str]]
     """The log is sound, but begins above what the newest sound snapshot covers."""
     if scan.base_index <= snapshot_index:
         return None
-    file = bad[0][0] if bad else ""
+    file = bad[0][0] if bad else snapshot_name(scan.base_index)
     what = f"it is damaged: {bad[0][1]}" if bad else "it is missing"
     return Damage(
         f"the log begins after index {scan.base_index} and needs a snapshot at or above that, but {what}",

@@ -9,7 +9,7 @@ from coord.api.events import Reason
 from coord.raft.types import ENTRY_COMMANDS, Entry
 from coord.replica import signing
 from coord.replica.serving import attach
-from coord.replica.state import ReplicaState, close, made_progress, reply
+from coord.replica.state import ReplicaState, close, forget, made_progress, reply
 from coord.replica.watches import MATCHES_MAX
 from coord.store.sessions import reply_weight
 from coord.store.store import Answer
@@ -104,6 +104,16 @@ def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> N
         for row in answer:
             client.reply(row, reply_weight(row) if type(row[4]) is tuple else 0)
         state.dirty[client.id] = None
+        maximum = state.settings.limits.outbox_bytes
+        if client.queued_bytes > maximum:
+            # Here, and not when it does not leave: thousands of small multis may read a large value each, and their
+            # answers, all of them put into frames first, would be more than this member has memory.
+            what = (
+                f"what its multis have read comes to {client.queued_bytes} bytes at once; at most {maximum}"
+            )
+            details = {"limit": "outbox_bytes", "maximum": maximum}
+            client.give_up(LimitExceeded(f"{what} (limit outbox_bytes): ask for less at a time", details))
+            forget(state, client)
 
 
 def _answer_opened(state: ReplicaState, command: Command, answer: Answer) -> None:

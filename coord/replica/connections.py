@@ -78,7 +78,7 @@ class Connection:
         self.closing = False
         self.answered = 0
         self.queued_bytes = 0
-        """Of values, to be sent at the end of this step."""
+        """Of values, to be sent at the end of this step, or held back."""
         self._parts: list[bytes | _Rows | _Groups] = []
         self._held = _Rows((), 0)
 
@@ -123,6 +123,12 @@ class Connection:
             self._parts.append(self._held)
             self._held = _Rows((), 0)
 
+    def give_up(self, error: CoordError) -> None:
+        """Say why, and hang up, without what is still to be sent: it is more than a client may have waiting for it."""
+        self._parts.clear()
+        self._held = _Rows((), 0)
+        self.close(error)
+
     def close(self, error: CoordError) -> None:
         """Say why, and hang up."""
         if not self.closing:
@@ -137,7 +143,7 @@ class Connection:
         """Everything to be sent now."""
         parts, self._parts = self._parts, []
         answered, self.answered = self.answered, 0
-        self.queued_bytes = 0
+        self.queued_bytes = self._held.bytes
         data = _encoded(parts[0]) if len(parts) == 1 else b"".join(map(_encoded, parts))
         return ClientOutput(self.id, data, answered, self.closing)
 

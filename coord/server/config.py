@@ -8,26 +8,42 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from coord.disk.settings import StorageSettings
 from coord.limits import (
     CHANGES_MAX,
+    CLIENT_FRAME_MAX_BYTES,
     GRANTS_MAX,
     LABEL_BYTES_MAX,
+    LIST_PAGE_BYTES_MAX,
+    LIST_PAGE_MAX,
     MIB,
+    MULTI_REPLY_BYTES_MAX,
     OUTBOX_MIN_BYTES,
     MemberLimits,
     StoreLimits,
 )
 from coord.raft.settings import RaftSettings
 from coord.replica.settings import ReplicaSettings
+from coord.wire.op_rows import INT_MAX
 
 DEFAULT_CLIENT_PORT = 4711
 PEER_PORT_OFFSET = 10
 """The members' own port, where none is given: the client port and this."""
+
+LIMIT_MINIMA: Final = {"outbox_bytes": OUTBOX_MIN_BYTES}
+LIMIT_MAXIMA: Final = {
+    "changes_per_request": CHANGES_MAX,
+    "label_bytes": LABEL_BYTES_MAX,
+    "list_page": LIST_PAGE_MAX,
+    "list_page_bytes": LIST_PAGE_BYTES_MAX,
+    "multi_reply_bytes": MULTI_REPLY_BYTES_MAX,
+    "value_bytes": CLIENT_FRAME_MAX_BYTES,
+}
+"""Others end where the numbers of the log do: one beyond that could be written there, and not be read again."""
 
 
 class ConfigError(Exception):
@@ -65,15 +81,31 @@ class Address(BaseModel):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _address(value: Any) -> Any:
-    return Address.parse(value) if isinstance(value, str) else value
+def _address(value: Any, name: str) -> Address | None:
+    """What ``value`` says; ``None`` if it says nothing. Raises :class:`ValueError`."""
+    if value is None or isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'{name} = {value!r}: an address is text, such as "127.0.0.1:4711"')
+    return Address.parse(value)
+
+
+def _peer_of(client: Address) -> Address:
+    """Where the other members connect, if nothing is said of it."""
+    port = client.port + PEER_PORT_OFFSET if client.port else 0
+    if port > 65535:
+        raise ValueError(
+            f"the members' own port, where none is given, is the client port and {PEER_PORT_OFFSET}: {port} is none; "
+            "say `peer` (or `peer_listen`)"
+        )
+    return Address(host=client.host, port=port)
 
 
 class MemberConfig(BaseModel):
     """One member of the cluster, as the others and the clients reach it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    id: int = Field(ge=1, le=2**31 - 1)
+    id: StrictInt = Field(ge=1, le=2**31 - 1)
     client: Address
     peer: Address
 
@@ -82,22 +114,19 @@ class MemberConfig(BaseModel):
     def _addresses(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        row = dict(data)
-        for name in ("client", "peer"):
-            row[name] = _address(row.get(name))
-        client = row["client"]
-        if row["peer"] is None and isinstance(client, Address):
-            row["peer"] = Address(host=client.host, port=client.port + PEER_PORT_OFFSET)
-        return row
+        client, peer = (_address(data.get(name), name) for name in ("client", "peer"))
+        if client is None:
+            raise ValueError("it has no `client`, the address where clients connect")
+        return {**data, "client": client, "peer": peer or _peer_of(client)}
 
 
 class TimingConfig(BaseModel):
     """The same on all members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    tick_ms: int = Field(default=20, ge=1, le=1000)
-    heartbeat_ms: int = Field(default=60, ge=1)
-    election_ms: int = Field(default=300, ge=2)
+    tick_ms: StrictInt = Field(default=20, ge=1, le=1000)
+    heartbeat_ms: StrictInt = Field(default=60, ge=1)
+    election_ms: StrictInt = Field(default=300, ge=2)
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -110,27 +139,27 @@ class StorageConfig(BaseModel):
     """How much of the log there is between snapshots, and behind them; each member's own business."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    segment_bytes: int = Field(default=StorageSettings().segment_bytes, ge=1, le=1024 * MIB)
-    snapshot_log_bytes: int = Field(default=ReplicaSettings().snapshot_log_bytes, ge=1)
-    snapshot_entries: int = Field(default=ReplicaSettings().snapshot_entries, ge=1)
-    snapshot_requests: int = Field(default=ReplicaSettings().snapshot_requests, ge=1)
-    catch_up_bytes: int = Field(default=ReplicaSettings().catch_up_bytes, ge=1)
+    segment_bytes: StrictInt = Field(default=StorageSettings().segment_bytes, ge=1, le=1024 * MIB)
+    snapshot_log_bytes: StrictInt = Field(default=ReplicaSettings().snapshot_log_bytes, ge=1)
+    snapshot_entries: StrictInt = Field(default=ReplicaSettings().snapshot_entries, ge=1)
+    snapshot_requests: StrictInt = Field(default=ReplicaSettings().snapshot_requests, ge=1)
+    catch_up_bytes: StrictInt = Field(default=ReplicaSettings().catch_up_bytes, ge=1)
 
 
 class Config(BaseModel):
     """One member's configuration. The defaults are a cluster of one on this machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    member: int = Field(default=1, ge=1, le=2**31 - 1)
+    member: StrictInt = Field(default=1, ge=1, le=2**31 - 1)
     data: Path = Path("coord-data")
     listen: Address
     peer_listen: Address
     members: tuple[MemberConfig, ...]
-    insecure: bool = False
+    insecure: StrictBool = False
     timing: TimingConfig = TimingConfig()
     storage: StorageConfig = StorageConfig()
-    limits: dict[str, int] = Field(default_factory=dict)
-    store_limits: dict[str, int] = Field(default_factory=dict)
+    limits: dict[str, StrictInt] = Field(default_factory=dict)
+    store_limits: dict[str, StrictInt] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -144,24 +173,23 @@ class Config(BaseModel):
         if members is not None:
             if not isinstance(members, list | tuple):
                 raise ValueError("members is a list of tables: [[members]]")
-            mine = next(
-                (each for each in members if isinstance(each, Mapping) and each.get("id") == own), None
-            )
+            for each in members:
+                if not isinstance(each, Mapping) or type(each.get("id")) is not int:
+                    raise ValueError(f"members: {each!r} is not a table with a whole number as its id")
+            mine = next((each for each in members if each["id"] == own), None)
             if mine is None:
-                raise ValueError(f"member {own} is not in the list of members")
-        client = _address(mine["client"]) if mine and "client" in mine else None
-        peer = _address(mine["peer"]) if mine and mine.get("peer") else None
+                raise ValueError(f"member {own!r} is not in the list of members")
+        client, peer = (_address(mine.get(name), name) if mine else None for name in ("client", "peer"))
         listen = values["listen"] = (
-            _address(values.get("listen")) or client or Address(host="127.0.0.1", port=DEFAULT_CLIENT_PORT)
+            _address(values.get("listen"), "listen")
+            or client
+            or Address(host="127.0.0.1", port=DEFAULT_CLIENT_PORT)
         )
-        if isinstance(listen, Address):
-            values["peer_listen"] = (
-                _address(values.get("peer_listen"))
-                or peer
-                or Address(host=listen.host, port=listen.port + PEER_PORT_OFFSET if listen.port else 0)
-            )
+        values["peer_listen"] = _address(values.get("peer_listen"), "peer_listen") or peer or _peer_of(listen)
         if members is None:
-            values["members"] = [{"id": own, "client": listen, "peer": values.get("peer_listen")}]
+            values["members"] = [{"id": own, "client": listen, "peer": values["peer_listen"]}]
+        if values.get("data") == "":
+            raise ValueError("data is empty: it is the folder for this member's data")
         return values
 
     @model_validator(mode="after")
@@ -216,16 +244,18 @@ def _check_limits(table: str, values: dict[str, int], kind: type[MemberLimits] |
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"there is no limit {name!r} in [{table}]; there are: {', '.join(known)}")
-        if value < 1:
-            raise ValueError(f"{table}.{name} = {value}: at least 1")
-        if name == "outbox_bytes" and value < OUTBOX_MIN_BYTES:
-            raise ValueError(f"{table}.{name} = {value}: at least {OUTBOX_MIN_BYTES}")
-        if name == "changes_per_request" and value > CHANGES_MAX:
-            raise ValueError(f"{table}.{name} = {value}: at most {CHANGES_MAX}")
-        if name == "label_bytes" and value > LABEL_BYTES_MAX:
-            raise ValueError(f"{table}.{name} = {value}: at most {LABEL_BYTES_MAX}")
+        minimum, maximum = LIMIT_MINIMA.get(name, 1), LIMIT_MAXIMA.get(name, INT_MAX)
+        if value < minimum:
+            raise ValueError(f"{table}.{name} = {value}: at least {minimum}")
+        if value > maximum:
+            raise ValueError(f"{table}.{name} = {value}: at most {maximum}")
     if kind is StoreLimits:
         limits = StoreLimits(**values)
+        if limits.session_timeout_min_ms > limits.session_timeout_max_ms:
+            raise ValueError(
+                f"{table}.session_timeout_min_ms = {limits.session_timeout_min_ms}: at most session_timeout_max_ms, "
+                f"which is {limits.session_timeout_max_ms}"
+            )
         changes, maximum = (
             limits.ephemerals_per_session + 2 * limits.claims_per_session,
             CHANGES_MAX - GRANTS_MAX,

@@ -23,7 +23,7 @@ from coord.api.commands import (
 )
 from coord.api.errors import OK, CoordError, LimitExceeded, ReplyForgotten, SessionEnded
 from coord.api.events import Reason, Revision
-from coord.api.ops import LOG, SESSIONS, Row
+from coord.api.ops import CLAIM_FIRST, FENCED_WRITE, LOG, MULTI, SESSIONS, Row
 from coord.limits import MemberLimits, StoreLimits, limit_names
 from coord.store.candidates import Candidates
 from coord.store.claim_reads import CLAIM_READERS
@@ -38,10 +38,13 @@ from coord.store.reads import READERS
 from coord.store.sessions import Origin, Session, reply_weight
 from coord.store.token_keys import put_token_key
 from coord.store.tree import Tree
-from coord.store.writes import leave_container, remove
+from coord.store.writes import leave_container, limit_exceeded, remove
 
 TTL_SWEEP: Final = 1_000
 """TTL znodes deleted by one entry at most: one revision, and a short apply. The next entry goes on."""
+
+_READING: Final = (MULTI, FENCED_WRITE, CLAIM_FIRST)
+"""Those that go through the log and may read: by op code."""
 
 Answer = list[Reply] | Reply | None
 """To a command: replies to REQUESTS, one reply (without a request's id) to the others that have one."""
@@ -205,6 +208,7 @@ class Store:
         draft.session = session_id
         replies: list[Reply] = []
         changes, kept = draft.changes, session.replies
+        read_bytes, read_max_bytes = 0, self.limits.reply_bytes_per_session
         for request, op in requests:
             if request in kept:
                 replies.append(kept[request])  # a retry: the first answer, and nothing else happens
@@ -216,6 +220,11 @@ class Store:
             draft.revision = self.revision + 1
             reply: Reply
             try:
+                if read_bytes > read_max_bytes and op[0] in _READING:
+                    # A frame of thousands of small multis, each with listings, would be minutes and gigabytes here, on
+                    # every replica; and their replies are more than the session may remember anyway.
+                    what = "bytes read by one frame of writes; ask for less at a time"
+                    raise limit_exceeded("reply_bytes_per_session", read_max_bytes, what)
                 result = HANDLERS[op[0]](draft, op)
             except CoordError as error:
                 check(not changes, "a refused op changed nothing", op[0])
@@ -225,7 +234,9 @@ class Store:
                     self._commit(draft)
                 reply = (request, OK, self.revision, index, result)
                 if type(result) is tuple:
-                    session.reply_bytes += reply_weight(reply)
+                    weight = reply_weight(reply)
+                    session.reply_bytes += weight
+                    read_bytes += weight
             kept[request] = reply
             replies.append(reply)
         session.trim(self.limits)

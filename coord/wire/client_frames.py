@@ -13,7 +13,7 @@ from coord.api.errors import CoordError, InvalidRequest
 from coord.api.events import Change
 from coord.api.ops import READS, WATCH_CLAIMS, WRITES, ReadMode, Row, WatchScope
 from coord.api.paths import ROOT, check_path
-from coord.limits import MemberLimits
+from coord.limits import FRAME_REQUESTS_MAX, MemberLimits
 from coord.wire.cbor import DecodeError, dumps, loads_exactly
 from coord.wire.framing import RawFrame, encode_frame, encode_raw_frame
 from coord.wire.op_rows import INT_MAX, check_int, check_op
@@ -192,11 +192,12 @@ def _decode_writes(value: Any, body: bytes, limits: MemberLimits) -> Writes:
     if type(value) is not list or len(value) < 2:
         raise DecodeError("a frame of writes is [confirmed, [id, op], …]")
     confirmed = check_int(value[0], 0, INT_MAX, "confirmed")
-    requests, refused = _check_requests(value[1:], WRITES, "written", limits)
+    rows = value[1:]
+    requests, refused = _check_requests(rows, WRITES, "written", limits)
     if refused:
         body = dumps([confirmed, *requests])
     previous = confirmed
-    for request, _ in requests:
+    for request, _ in rows:  # those that are refused, too
         if request <= previous:
             raise DecodeError(
                 f"request {request} after {previous}: ids of writes only grow, past the confirmed one"
@@ -217,6 +218,8 @@ def _decode_reads(value: Any, body: bytes, limits: MemberLimits) -> Reads:
 def _check_requests(
     rows: list[Any], codes: frozenset[int], how: str, limits: MemberLimits
 ) -> tuple[list[Request], list[tuple[int, CoordError]]]:
+    if len(rows) > FRAME_REQUESTS_MAX:
+        raise DecodeError(f"a frame of {len(rows)} requests; at most {FRAME_REQUESTS_MAX} are allowed")
     requests: list[Request] = []
     refused: list[tuple[int, CoordError]] = []
     for row in rows:

@@ -101,6 +101,8 @@ def _apply(
             if op.version is not None or op.revision is not None:
                 raise _Refused("conflict")
             return (op.value, 0, token), 0
+        if isinstance(op, Delete) and op.missing_ok:
+            return None, 0
         raise _Refused("not_found")
     value, version, written = state
     if op.version is not None and op.version != version:

@@ -8,6 +8,7 @@ shows as anything that a client could name.
 from typing import TYPE_CHECKING, Final
 
 from coord.jepsen_like.sim.agenda import SECOND_NS
+from coord.jepsen_like.sim.peace import Peace
 
 if TYPE_CHECKING:
     from coord.jepsen_like.sim.simulation import Simulation
@@ -24,6 +25,7 @@ class Bounds:
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
         self._events = 0
+        self._peace = Peace(sim)
 
     def watch(self) -> None:
         """Look now, and again in a second."""
@@ -46,6 +48,7 @@ class Bounds:
                 self._hold(
                     f"appends from {number} to {peer.peer}", peer.inflight_appends, sim.world.inflight_appends
                 )
+        self._peace.look()
         sim.agenda.after(SECOND_NS, self.watch)
 
     def _hold(self, what: str, count: int, most: int) -> None:

@@ -14,7 +14,7 @@ from coord.jepsen_like.workloads.driver import ClientDriver
 from coord.limits import CLIENT_FRAME_MAX_BYTES
 from coord.replica.inputs import ClientConnected, ClientLost, ClientOutput, FromClient
 from coord.wire.cbor import DecodeError
-from coord.wire.client_frames import decode_client_frame
+from coord.wire.client_frames import ClientFrame, Hello, Reads, Writes, decode_client_frame
 from coord.wire.framing import FrameBuffer
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Wire:
 
     __slots__ = (
         "client", "client_gone", "deaf", "down_bytes", "frames", "full", "last_down_ns", "last_up_ns", "life",
-        "member_gone", "number",
+        "member_gone", "number", "unanswered", "waits_since_ns",
     )  # fmt: skip
 
     def __init__(self, number: int, client: "Client", life: "Life") -> None:
@@ -45,6 +45,9 @@ class Wire:
         self.deaf = False
         """Nothing passes any more, and nobody is told."""
         self.full = False
+        self.unanswered = 0
+        """Requests that the member has taken and not answered (fewer, if it answers one twice: sent again, it may)."""
+        self.waits_since_ns = 0
         self.down_bytes = 0
         self.last_up_ns = self.last_down_ns = 0
 
@@ -77,6 +80,8 @@ class Clients:
         """Members that clients cannot reach."""
         self.drop_next: dict[int, None] = {}
         """Members whose next reply is lost on its way, and the connection with it."""
+        self.heard_ns: dict[int, int] = {}
+        """When a client of that session last sent something."""
 
     def add(self, driver: ClientDriver) -> Client:
         client = Client(driver.process.number, driver)
@@ -193,6 +198,7 @@ class Clients:
         return self._dice.randint(world.delay_min_us, world.delay_max_us) * MICROSECOND_NS
 
     def _send_up(self, wire: Wire, data: bytes) -> None:
+        self.heard_ns[wire.client.driver.process.session] = self._sim.agenda.now_ns
         wire.last_up_ns = max(self._sim.agenda.now_ns + self._delay_ns(), wire.last_up_ns)
         self._sim.agenda.at(wire.last_up_ns, self._up, wire, data)
 
@@ -206,11 +212,16 @@ class Clients:
         self._sim.trace.note(self._sim.agenda.now_ns, UP, wire.number, life.member.number, data)
         try:
             for raw in wire.frames.feed(data):
-                life.put(FromClient(wire.number, decode_client_frame(raw, self._sim.settings.limits)))
+                frame = decode_client_frame(raw, self._sim.settings.limits)
+                if not wire.unanswered:
+                    wire.waits_since_ns = self._sim.agenda.now_ns
+                wire.unanswered += _requests_of(frame)
+                life.put(FromClient(wire.number, frame))
         except DecodeError as error:
             self._sim.broken("codec", f"a client's frame does not decode: {error}")
 
     def send_down(self, wire: Wire, output: ClientOutput) -> None:
+        wire.unanswered = max(0, wire.unanswered - output.answered)
         if wire.client_gone or wire.deaf:
             return
         member = wire.life.member.number
@@ -296,3 +307,10 @@ class Clients:
             for wire in life.wires.values():
                 wire.deaf = True
                 self._sim.agenda.after(self._dice.randint(SECOND_NS, NOTICED_LATE_NS), self._lost, wire)
+
+
+def _requests_of(frame: ClientFrame) -> int:
+    """How many answers ``frame`` asks for."""
+    if isinstance(frame, Reads | Writes):
+        return len(frame.requests) + len(frame.refused)
+    return 0 if isinstance(frame, Hello) else 1

@@ -144,6 +144,16 @@ class Ghosts:
             ghost.ever[(each.index, each.term)] = None
         self._sim.budget.opened(member.number, recovered.damage is not None)
 
+    def whole(self, number: int) -> None:
+        """Member ``number``, which had lost something, is a full member again: it has what it may have promised."""
+        ghost = self.members[number]
+        for entry in self.committed[len(ghost.durable) :]:
+            self._check(
+                (entry.index, entry.term) not in ghost.ever,
+                "durability", "who is whole again has all that is committed and that it ever had on its disk",
+                number, len(ghost.durable), entry,
+            )  # fmt: skip
+
     def formed(self, member: "Member", recovering: bool) -> None:
         self._sim.budget.formed(member.number, recovering)
 

@@ -40,6 +40,15 @@ PAUSES: Final[tuple[tuple[Trigger, ...], ...]] = (
     (("replied", "pause", 0.03), ("read_asked", "cut", 0.03)),
 )
 
+STALLS: Final[tuple[tuple[Trigger, ...], ...]] = (
+    # A grant is on its way for longer than its round is waited for: the next round's is asked, and the old one comes.
+    (("read_asked", "stall", 0.4),),
+    (("read_granted", "stall", 0.4),),
+    (("append_sent", "stall", 0.1), ("read_asked", "stall", 0.1)),
+    # What a member has passed on arrives when its clients have long had it done elsewhere, and gone on.
+    (("forwarded", "strand", 0.4),),
+)
+
 POWER: Final[tuple[Trigger, ...]] = (
     ("disk_rename", "power_cut", 0.1),
     ("disk_remove", "power_cut", 0.1),
@@ -228,6 +237,63 @@ def with_reports(world: "World", seed: int) -> "World":
     dice = Random(f"reports {seed}")
     false = (("false_down", dice.choice((0.3, 1.0, 3.0))),) if dice.random() < 0.4 else ()
     return replace(world, told_down=dice.choice((0.0, 0.5, 1.0, 1.0)), faults=(*world.faults, *false))
+
+
+TREES_SHARE: Final = 0.06
+
+
+def with_trees(world: "World", seed: int) -> "World":
+    """In some worlds clients do everything to a tree that can be done to one."""
+    dice = Random(f"trees {seed}")
+    if seed < RECIPES_FROM or dice.random() >= TREES_SHARE:
+        return world
+    return replace(world, workload="tree")
+
+
+STALLS_SHARE: Final = 0.02
+
+
+def with_stalls(world: "World", seed: int) -> "World":
+    """In some worlds what leaders say is held up on its way, and seldom for long enough to depose them."""
+    dice = Random(f"stalls {seed}")
+    return stalls(world, dice) if seed >= RECIPES_FROM and dice.random() < STALLS_SHARE else world
+
+
+def stalls(world: "World", dice: Random) -> "World":
+    """Members are patient with their leader, and less so with their questions: they ask again, and both are answered.
+
+    Many who read at every member, and who write meanwhile: what is answered late is old.
+    """
+    pick = dice.choice
+    return replace(
+        _brisk(world, dice),
+        election_ticks=pick((15, 30)),
+        round_ticks=pick((2, 5, 10)),
+        workload=pick((*READERS, "exactly_once", "exactly_once", "append", "counter")),
+        clients=pick((3, 5)),
+        think_ms=pick((50, 100)),
+        safety_ms=8_000,
+        session_timeout_ms=10_000,
+        deadline_ms=10_000,
+        streams=dice.random() < 0.5,
+        delay_max_us=5_000,  # so that what was held up does not come all in one step
+        spikes=0.0,
+        loss=0.0,
+        faults=world.faults[:1],
+        fault_every_ms=2_000,
+        triggers=pick(STALLS),
+    )
+
+
+CRUMBS_SHARE: Final = 0.1
+
+
+def with_crumbs(world: "World", seed: int) -> "World":
+    """In some worlds everything is more than fits into a frame, or into one go."""
+    dice = Random(f"crumbs {seed}")
+    if seed < RECIPES_FROM or dice.random() >= CRUMBS_SHARE:
+        return world
+    return replace(world, crumbs=True)
 
 
 Narrow = Callable[["World", Random], "World"]

@@ -310,6 +310,10 @@ class Life:
         log, tasks = self._log, self._tasks
         assert log is not None
         assert tasks is not None
+        if outputs.snapshot_begun is not None:
+            self.sim.ghosts.names_a_snapshot(self.member.number, outputs.snapshot_begun)
+        if outputs.recovered:
+            self.sim.ghosts.whole(self.member.number)
         for batch in outputs.persists:
             log.persist(batch)
         if outputs.messages:

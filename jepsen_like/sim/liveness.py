@@ -124,6 +124,8 @@ def demand_progress(
         return False
     client.driver.close(sim.agenda.now_ns)
     sim.clients.drive(client)
+    if core == sim.members:
+        sim.healed_ns = sim.agenda.now_ns
     term = _term(sim, core)
     sim.agenda.run_until(sim.agenda.now_ns + STABLE_ELECTIONS * world.election_ms * MS_NS)
     # Where messages take about as long as followers' patience lasts, elections are nobody's fault.

@@ -70,6 +70,10 @@ class Nemesis:
                 pair for each in sim.members if each != number for pair in ((each, number), (number, each))
             ]
             self._cut_pairs(pairs, f"cut {number} off, {event}")
+        elif action == "stall":
+            self._stall(life, event)
+        elif action == "strand":
+            self._strand(life, event)
         elif action == "freeze":
             client = sim.clients.client_of(sim.claiming.session)
             if client is not None and not client.frozen:
@@ -225,6 +229,42 @@ class Nemesis:
         sim.network.unblock(pairs)
         for number in cut_off:
             sim.clients.cut_off.pop(number, None)
+
+    def _stall(self, life: "Life", event: str) -> None:
+        """What a leader says to one follower is held up, for longer than a round of reads is waited for, and hardly for
+        as long as that one is patient."""
+        if life.replica is None:
+            return
+        number, state = life.member.number, life.replica.state
+        others = [each for each in self._sim.members if each != number]
+        if state.leads and others:
+            self._hold_up((number, self._dice.choice(others)), event)
+        elif state.leader not in (0, number):
+            self._hold_up((state.leader, number), event)
+
+    def _strand(self, life: "Life", event: str) -> None:
+        """What a follower has passed on is held up, and its clients leave it: they have it done elsewhere, go on, and
+        then it arrives."""
+        sim = self._sim
+        if life.replica is not None and life.replica.state.leader not in (0, life.member.number):
+            self._hold_up((life.member.number, life.replica.state.leader), event)
+            for wire in list(life.wires.values()):
+                sim.clients.break_wire(wire, member_first=False)
+
+    def _hold_up(self, pair: tuple[int, int], event: str) -> None:
+        sim, dice, world = self._sim, self._dice, self._sim.world
+        if pair in sim.network.blocked:
+            return
+        most_ticks = max(world.election_ticks, world.round_ticks + 1)
+        wait_ms = dice.randint(world.round_ticks * world.tick_ms, most_ticks * world.tick_ms)
+        self._tell("stall", "begin", pair, f"{pair} for {wait_ms} ms, at {event}")
+        sim.network.hold_up(*pair, wait_ms * MS_NS)
+        sim.agenda.after(wait_ms * MS_NS, self._go_on, pair)
+
+    def _go_on(self, pair: tuple[int, int]) -> None:
+        if not self._sim.calm:  # else which links there are is the liveness phase's business
+            self._tell("stall", "end", pair, f"{pair}")
+            self._sim.network.unblock([pair])
 
     def _break_link(self) -> None:
         links = list(self._sim.network.links.values())

@@ -18,6 +18,8 @@ RETRY_FIRST_NS: Final = 50 * MS_NS
 RETRY_MAX_NS: Final = SECOND_NS
 USER_TIMEOUT_NS: Final = 3 * SECOND_NS
 """As in peers.py: sent and not acknowledged for so long, the connection is dead."""
+HELD_UP_SHARE: Final = 0.5
+"""Of datagrams on a link that is held up."""
 
 
 class Port(Protocol):
@@ -42,6 +44,7 @@ class Link:
         "dead_through",
         "doubt_since_ns",
         "epoch",
+        "held_up_until_ns",
         "in_flight",
         "last_arrival_ns",
         "receiver",
@@ -67,6 +70,8 @@ class Link:
         self.last_arrival_ns = 0
         self.stalled: list[tuple[int, int, bytes]] = []
         """``(epoch, number, frame)``: held up by a cut, in order."""
+        self.held_up_until_ns = 0
+        """Of datagrams that are sent before then, many come thereafter."""
         self.doubt_since_ns = 0
         """Since when something was not acknowledged, for a cut; 0: nothing is."""
         self.retry_ns = RETRY_FIRST_NS
@@ -153,7 +158,10 @@ class Network:
             return
         copies = 2 if not self.calm and world.duplicates and dice.random() < world.duplicates else 1
         for _ in range(copies):
-            self._fly(link, self._agenda.now_ns + self._delay_ns(), frame)
+            arrival_ns = self._agenda.now_ns + self._delay_ns()
+            if arrival_ns < link.held_up_until_ns and dice.random() < HELD_UP_SHARE:
+                arrival_ns = link.held_up_until_ns + self._delay_ns()
+            self._fly(link, arrival_ns, frame)
 
     def _fly(self, link: Link, arrival_ns: int, frame: bytes) -> None:
         link.in_flight += 1
@@ -238,6 +246,13 @@ class Network:
 
     def block(self, sender: int, receiver: int) -> None:
         self.blocked[(sender, receiver)] = None
+
+    def hold_up(self, sender: int, receiver: int, length_ns: int) -> None:
+        """For so long: on a stream nothing passes (until it is unblocked); of datagrams many come late."""
+        if self._world.streams:
+            self.block(sender, receiver)
+        else:
+            self.links[(sender, receiver)].held_up_until_ns = self._agenda.now_ns + length_ns
 
     def unblock(self, pairs: list[tuple[int, int]]) -> None:
         for pair in pairs:

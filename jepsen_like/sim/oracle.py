@@ -42,13 +42,14 @@ def digest_of(store: Store) -> str:
         sorted((session, sorted(paths)) for session, paths in tree.ephemerals.items()),
         [
             (
-                each.id, each.timeout_ms, each.secret_digest, each.principal, each.client, each.opened_ms,
+                each.id, each.timeout_ms, each.secret_digest, each.principal, each.client, each.opened_ms, each.origin,
                 each.confirmed, each.reply_bytes, [_plain(reply) for reply in each.replies.values()],
             )
             for _, each in sorted(store.sessions.items())
         ],
         store.limits,
         store.incarnation,
+        sorted(store.openers.items()),
         store.claims.state(),
         sorted(store.fences.by_path.items()),
     ]  # fmt: skip
@@ -89,8 +90,12 @@ class Oracle:
         for revision, index, _, changes in store.take_fresh():
             sim.record(Committed(revision, index, changes, sim.agenda.now_ns))
             sim.claiming.applied(store, changes, life)
+            sim.ageing.applied(store, changes)
         sim.claiming.after_entry(store)
-        for _, reason in store.take_ended():
+        if entry.kind == ENTRY_COMMANDS and entry.data:
+            sim.ageing.after_entry(store)
+        for ended, reason in store.take_ended():
+            sim.proofs.ended(ended, reason)
             sim.mark(f"session_{reason.name.lower()}")
         for session in store.tree.ephemerals:
             if session not in store.sessions:

@@ -4,6 +4,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Final
 
 from coord.api.ops import Release
 from coord.jepsen_like.checkers import judge as judge_history
@@ -18,18 +20,38 @@ from coord.jepsen_like.sim.simulation import Simulation
 from coord.jepsen_like.sim.trace import Trace
 from coord.jepsen_like.sim.world import World, draw
 from coord.jepsen_like.workloads import WORKLOADS, Factory
-from coord.store import granting
+from coord.replica import applying, connections, serving
+from coord.store import claims, columns, granting, history, store
+
+CRUMBS: Final[tuple[tuple[ModuleType, str, int], ...]] = (
+    (connections, "FRAME_ROWS", 2),
+    (connections, "FRAME_ROWS_BYTES", 40),
+    (connections, "FRAME_EVENTS_BYTES", 60),
+    (serving, "STEP_BYTES", 100),
+    (serving, "REPLAY_BYTES", 200),
+    (serving, "REPLAY_CHANGES", 20),
+    (applying, "LOT_BYTES", 100),
+    (store, "TTL_SWEEP", 1),
+    (claims, "TAKE_OVER_MAX", 1),
+    (columns, "_DISTINCT_MAX", 2),
+    (history, "_TRIM_SLACK", 2),
+)
+"""Constants that only large clusters meet, and how large they are in a world of crumbs. What is cut into pieces there
+is cut by the very lines that cut it elsewhere."""
 
 
 @contextmanager
-def _granting(at_most: int) -> Iterator[None]:
-    """Like a limit that a member cannot set: what is over is met with a handful of clients, too."""
-    names = vars(granting)
-    before, names["GRANTS_MAX"] = names["GRANTS_MAX"], at_most
+def _constants(world: World) -> Iterator[None]:
+    """Like limits that a member cannot set: what is over them is met with a handful of clients, too."""
+    wanted = ((granting, "GRANTS_MAX", world.grants_max), *(CRUMBS if world.crumbs else ()))
+    before = [(module, name, vars(module)[name]) for module, name, _ in wanted]
     try:
+        for module, name, value in wanted:
+            vars(module)[name] = value
         yield
     finally:
-        names["GRANTS_MAX"] = before
+        for module, name, value in before:
+            vars(module)[name] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +93,7 @@ def simulate(
         RunRecord(clients.name, seed, world.members, {"world": str(world), GRANTS_NOTE: world.grants_max})
     )
     try:
-        with _granting(world.grants_max):
+        with _constants(world):
             Run(sim, clients).go()
     except Exception as error:  # noqa: BLE001  # whatever the code under test raises is a finding
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -4,7 +4,8 @@ from collections import Counter
 from random import Random
 
 from coord.jepsen_like.checkers.violation import Violation
-from coord.jepsen_like.history import Leader, Record
+from coord.jepsen_like.history import Leader, Record, SessionProof
+from coord.jepsen_like.sim.ageing import Ageing
 from coord.jepsen_like.sim.agenda import MS_NS, Agenda
 from coord.jepsen_like.sim.budget import Budget
 from coord.jepsen_like.sim.claiming import Claiming
@@ -16,6 +17,7 @@ from coord.jepsen_like.sim.life import Life
 from coord.jepsen_like.sim.member import Member
 from coord.jepsen_like.sim.nemesis import Nemesis
 from coord.jepsen_like.sim.network import Network
+from coord.jepsen_like.sim.proofs import Proofs
 from coord.jepsen_like.sim.trace import DISK, LIFE, Trace
 from coord.jepsen_like.sim.triggers import Triggers
 from coord.jepsen_like.sim.world import World
@@ -41,6 +43,8 @@ class Simulation:
         self.fault_counts: Counter[str] = Counter()
         self.calm = False
         """No more faults: the phase of liveness has begun."""
+        self.healed_ns = 0
+        """When all members got on together again; 0: not yet."""
         self._dice = self.dice("lives")
         self._members = {number: self._make_member(number) for number in self.members}
         self.network = Network(
@@ -48,6 +52,8 @@ class Simulation:
         )
         self.clients = Clients(self, self.dice("clients"))
         self.claiming = Claiming(self)
+        self.ageing = Ageing(self)
+        self.proofs = Proofs(self)
         self.budget = Budget(self)
         self.ghosts = Ghosts(self)
         self.triggers = Triggers(self, self.dice("triggers"))
@@ -84,6 +90,8 @@ class Simulation:
 
     def record(self, record: Record) -> None:
         self.history.append(record)
+        if type(record) is SessionProof:
+            self.proofs.proven(record)
 
     def mark(self, name: str) -> None:
         self.marks[name] += 1

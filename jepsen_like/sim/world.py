@@ -11,7 +11,15 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from typing import Any
 
-from coord.jepsen_like.sim.kinds import narrowed, with_claims, with_recipes, with_reports
+from coord.jepsen_like.sim.kinds import (
+    narrowed,
+    with_claims,
+    with_crumbs,
+    with_recipes,
+    with_reports,
+    with_stalls,
+    with_trees,
+)
 from coord.jepsen_like.sim.triggers import Trigger, draw_triggers
 from coord.jepsen_like.workloads import TREE_PARTS
 from coord.limits import GRANTS_MAX, KIB, MIB, MemberLimits, StoreLimits
@@ -42,6 +50,7 @@ class World:
     inflight_appends: int = 64
     uncommitted_bytes: int = MIB
     resend_ticks: int = 50
+    round_ticks: int = 10
     snapshot_entries: int = 200
     snapshot_section_bytes: int = 128 * KIB
     catch_up_bytes: int = 16 * KIB
@@ -50,6 +59,8 @@ class World:
     """Few: watches that resume meet a gap."""
     replay_revisions: int = 512
     replies_per_session: int = 8_192
+    crumbs: bool = False
+    """What members put together in large lots (frames, log that is applied, past events) comes in tiny ones."""
     # Clients
     workload: str = "mixed"
     clients: int = 5
@@ -132,8 +143,10 @@ class World:
             entry_bytes=self.entry_bytes,
             uncommitted_bytes=self.uncommitted_bytes,
             resend_ticks=self.resend_ticks,
+            round_ticks=self.round_ticks,
             snapshot_entries=self.snapshot_entries,
             snapshot_section_bytes=self.snapshot_section_bytes,
+            snapshot_sections_per_tick=2,
             catch_up_bytes=self.catch_up_bytes,
             replay_revisions=self.replay_revisions,
         )
@@ -238,4 +251,5 @@ def draw(seed: int) -> World:
         faults_from_start=dice.random() < 0.3,
     )
     claiming = with_claims(narrowed(world, dice), Random(f"claims {seed}"))
-    return with_reports(with_recipes(claiming, seed), seed)
+    later = with_reports(with_recipes(claiming, seed), seed)
+    return with_crumbs(with_stalls(with_trees(later, seed), seed), seed)

@@ -40,18 +40,35 @@ class Inside(Generic[T]):
     is called next, and at the end of the block.
     """
 
-    def __init__(self, bridge: Bridge, make: Callable[[], AbstractAsyncContextManager[T]], what: str) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        make: Callable[[], AbstractAsyncContextManager[T]],
+        what: str,
+        *,
+        stands: bool = False,
+    ) -> None:
+        """``stands``: what is done in the block stands on it, and is to hear that its client was closed meanwhile."""
         self._bridge = bridge
         self._make = make
         self._what = what
+        self._stands = stands
         self._stay: Stay[T] | None = None
+        self._entered = False
         self._leaving = False
         self.lost = threading.Event()
 
     def enter(self, deadline: float | None) -> T:
-        if self._stay is not None:
+        # Said before there is a wait: of two threads that enter it at a time the second would take the first one's stay
+        # from it, and nobody would ever leave that.
+        if self._entered:
             raise InvalidRequest(f"{self._what} is entered once; make another one")
-        self._stay = self._bridge.enter(self._make, self._until_the_end, deadline)
+        self._entered = True
+        try:
+            self._stay = self._bridge.enter(self._make, self._until_the_end, deadline)
+        except BaseException:
+            self._entered = False  # who did not get in may try again
+            raise
         return self.value
 
     @property
@@ -72,6 +89,9 @@ class Inside(Generic[T]):
             return
         self._bridge.leave(self._stay)
         error = self._stay.error
+        if error is None and self._stands and self._stay.closed:
+            # What the thread has done since then was not covered.
+            error = Lost(f"{self._what} is lost: its client was closed in the block")
         if isinstance(error, CoordError) and (exc is None or isinstance(exc, Lost | SessionEnded)):
             raise error
 

@@ -15,12 +15,12 @@
 import os
 import threading
 from functools import partial
-from math import inf
 from time import monotonic
 from typing import NoReturn
 
 from coord.client import DeadlineExceeded, InvalidRequest
 from coord.client.blocking import Client
+from coord.recipes.arguments import checked_seconds
 from coord.recipes.blocking.bridge import Bridge
 from coord.recipes.counter import COPIED, FORKED, checked_block
 from coord.recipes.counter import Counter as AsyncCounter
@@ -77,10 +77,10 @@ class Sequence:
         """The next id. *Ctrl-C* at worst leaves a gap."""
         if os.getpid() != self._process:
             raise InvalidRequest(FORKED)
-        seconds = self._bridge.seconds(deadline)
+        seconds = checked_seconds(self._bridge.seconds(deadline))
         ends_at = monotonic() + seconds
         # Its own iterator and its own lock: an id of a block costs no way to the client's thread.
-        if not self._taking.acquire(timeout=-1 if seconds == inf else max(seconds, 0.0)):
+        if not self._taking.acquire(timeout=-1 if seconds > threading.TIMEOUT_MAX else max(seconds, 0.0)):
             raise DeadlineExceeded(
                 f"no id of {self._counter.path} in time; at worst there is a gap", outcome="refused"
             )

@@ -146,7 +146,7 @@ class Leading:
         self._client = client
         self._deadline = deadline
         self._inside: Inside[AsyncLeadership] = Inside(
-            Bridge(client), partial(election.lead, deadline=deadline), "a leadership's block"
+            Bridge(client), partial(election.lead, deadline=deadline), "a leadership's block", stands=True
         )
 
     def __enter__(self) -> Leadership:

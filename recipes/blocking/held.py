@@ -39,7 +39,7 @@ class Held:
     ) -> None:
         self._bridge = Bridge(client)
         self._deadline = patience(deadline)
-        self._inside: Inside[AsyncGrant] = Inside(self._bridge, hold, what)
+        self._inside: Inside[AsyncGrant] = Inside(self._bridge, hold, what, stands=True)
         self._grant: HeldGrant | None = None
 
     def __enter__(self) -> HeldGrant:
@@ -68,7 +68,7 @@ class HeldAll:
     ) -> None:
         self._bridge = Bridge(client)
         self._deadline = patience(deadline)
-        self._inside: Inside[Sequence[AsyncGrant]] = Inside(self._bridge, hold, what)
+        self._inside: Inside[Sequence[AsyncGrant]] = Inside(self._bridge, hold, what, stands=True)
         self._grants: Sequence[HeldGrant] = ()
 
     def __enter__(self) -> Sequence[HeldGrant]:

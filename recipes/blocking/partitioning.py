@@ -36,7 +36,7 @@ from functools import partial
 
 from coord.client.blocking import Client, Token
 from coord.recipes.blocking.bridge import Bridge
-from coord.recipes.blocking.running import Mirror, Running
+from coord.recipes.blocking.running import Mirror, Running, checked_plain
 from coord.recipes.partitioning import Partition as AsyncPartition
 from coord.recipes.partitioning import Partitioning as AsyncPartitioning
 
@@ -111,6 +111,7 @@ class Partitioning:
         partitions. ``deadline``: for becoming a member; in time a name that somebody has may be free again (that of a
         process that was killed).
         """
+        checked_plain(work, "a work")
         self._running.run(
             partial(self._partitioning.run, partial(self._call, work), deadline=deadline),
         )

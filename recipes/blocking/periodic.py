@@ -34,7 +34,7 @@ from time import time
 from coord.client.blocking import Client, Token
 from coord.recipes.blocking.bridge import Bridge
 from coord.recipes.blocking.election import Leadership
-from coord.recipes.blocking.running import Running
+from coord.recipes.blocking.running import Running, checked_plain
 from coord.recipes.periodic import Missed
 from coord.recipes.periodic import Periodic as AsyncPeriodic
 from coord.recipes.periodic import Tick as AsyncTick
@@ -94,6 +94,7 @@ class Periodic:
         Ctrl-C, or by being stopped; a leadership that is lost in another way is stood for anew. Raises
         :class:`~coord.client.InvalidRequest` (refused) where others say another ``every``.
         """
+        checked_plain(job, "a job")
         self._running.run(partial(self._periodic.run, partial(self._call, job)))
 
     def stop(self) -> None:

@@ -9,12 +9,14 @@ its work has ended here, too, and a process has one job at a time, however long 
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
+from inspect import iscoroutinefunction
 from queue import SimpleQueue
 from typing import Any
 
 import anyio
 
-from coord.client import CoordError, Disconnected
+from coord.client import CoordError, Disconnected, InvalidRequest
+from coord.recipes.arguments import checked_function
 from coord.recipes.blocking.bridge import Bridge
 from coord.recipes.scope import Beside
 
@@ -26,6 +28,8 @@ class Running:
         self._portal = bridge
         self._scope: anyio.CancelScope | None = None  # while its task runs
         self._stopped = False
+        self._turn = threading.Lock()
+        """Held by the thread that runs it: two would take each other's calls, and the word that it has ended."""
         self._error: Exception | None = None
         self._broken_off: BaseException | None = None
         """Ctrl-C, or what else is no ``Exception``: nothing for the client's thread."""
@@ -39,6 +43,14 @@ class Running:
         Ctrl-C stops it, and is raised when all has ended; another one at once.
         """
         self._portal.check_thread()
+        if not self._turn.acquire(blocking=False):
+            raise InvalidRequest("this runs already, in another thread; make another one")
+        try:
+            self._run_here(main)
+        finally:
+            self._turn.release()
+
+    def _run_here(self, main: Callable[[], Awaitable[object]]) -> None:
         self._error = self._broken_off = None
         self._portal.hand(partial(self._begin, main))
         while True:
@@ -140,6 +152,14 @@ class Running:
             await (
                 anyio.sleep_forever()
             )  # it has not ended: it was broken off, and all of this is being stopped
+
+
+def checked_plain(function: Callable[..., object], what: str) -> Callable[..., object]:
+    if iscoroutinefunction(function):  # to call one does nothing
+        raise InvalidRequest(
+            f"{what} is a plain function here; for async ones there is the same in coord.recipes"
+        )
+    return checked_function(function, what)
 
 
 def _begin_thread(call: Callable[[], None]) -> None:

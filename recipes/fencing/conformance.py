@@ -52,8 +52,9 @@ def check_guard(make_guard: MakeGuard, *, processes: bool = True, effort: Effort
     """Run all checks, and raise one :class:`BrokenGuard` for all that failed.
 
     ``processes=False`` leaves those out that need the resource to be reachable from other processes, and to
-    outlive this one: for guards in memory. Takes some seconds. The names that it writes to are new ones, and
-    stay behind. In a script, call it below ``if __name__ == "__main__"``: other processes import the script.
+    outlive this one: for guards in memory. Takes some seconds, and for a guard that is broken perhaps minutes.
+    The names that it writes to are new ones, and stay behind. In a script, call it below ``if __name__ ==
+    "__main__"``: other processes import the script.
     """
     stories = []
     for check in CHECKS if processes else THREAD_CHECKS:
@@ -89,6 +90,8 @@ def lower_tokens_are_refused(make_guard: MakeGuard, effort: Effort = DEFAULT) ->
     pairs = [
         (Token(1, 1), Token(1, 2)),
         (Token(1, 9), Token(1, 10)),  # numbers, not texts
+        (Token(1, 2**31 - 1), Token(1, 2**31)),  # and not in a column of 32 bits
+        (Token(1, 2**32 - 1), Token(1, 2**32)),
         (Token(1, 2**63 - 2), Token(1, 2**63 - 1)),  # and not floats
         (Token(1, 4711), Token(2, 1)),  # a restore takes revisions back
         (Token(9, 1), Token(10, 1)),
@@ -121,8 +124,11 @@ def names_are_independent(make_guard: MakeGuard, effort: Effort = DEFAULT) -> No
         names = [base, base + "/", base + "/a", base.upper(), base + "%", base + "'", base + " "]
         for number, name in enumerate(names):
             one.must_write(name, Token(1, 100 - number), name.encode())
-        for name in names:
+        for number, name in enumerate(names):
             one.must_hold(name, name.encode())
+            one.must_refuse(
+                name, Token(1, 99 - number), Token(1, 100 - number)
+            )  # none was forgotten for another
 
 
 def all_ways_lead_to_one_memory(make_guard: MakeGuard, effort: Effort = DEFAULT) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any
 
-from coord.client import InvalidRequest, Token
+from coord.client import CoordError, InvalidRequest, Token
 from coord.recipes.fencing.token import StaleToken
 from coord.recipes.fencing.trial import BrokenGuard, Effort, Guarded, Hand, MakeGuard
 
@@ -61,7 +61,10 @@ def watch_storm(
             each.done() for each in writing
         )  # looked at before the read, so that the last read is after the last write
         if (value := reader.read(name)) is not None:
-            token = Token.parse(value.decode())
+            try:
+                token = Token.parse(value.decode())
+            except (CoordError, ValueError) as error:
+                raise BrokenGuard(f"{name!r} holds {value!r:.60}, which nobody has written to it") from error
             if seen is not None and token < seen:
                 raise BrokenGuard(f"the value of {seen} was replaced by that of {token}, read {last}")
             seen = token
@@ -79,8 +82,9 @@ def watch_storm(
             raise BrokenGuard("; ".join(wrong[:5]))
         let_in += [Token.parse(greatest)] if greatest else []
     if seen != max(let_in, default=None):
+        greatest_of_all = max(let_in, default=None)
         raise BrokenGuard(
-            f"the storm ended with the value of {seen}; the greatest that was let in is {max(let_in)}"
+            f"the storm ended with the value of {seen}; the greatest that was let in is {greatest_of_all}"
         )
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from coord.cli.app import build
 from coord.cli.exits import USAGE
-from coord.client.blocking import Client, connect
+from coord.client.blocking import Client, Lane, connect
 from coord.testing import Cluster, cluster
 
 APP = build()
@@ -128,3 +128,44 @@ def test_why_tells_a_deadlock_wherever_it_is(coord: Coord, pair: tuple[Client, C
             in told
         )
         assert "DEADLOCK" in coord("why", "/")
+        why = json.loads(coord("why", "/d/a", "--json"))
+        (circle,) = why["deadlocks"]
+        sessions = [(wait["waiter"]["session"], wait["blocker"]["session"]) for wait in circle]
+        assert sessions == [(a.session_id, b.session_id), (b.session_id, a.session_id)]
+
+
+def test_why_nobody_is_granted_what_nobody_holds(coord: Coord, pair: tuple[Client, Client]) -> None:
+    a, _ = pair
+    a.create("/h", b"")
+    a.hold_back("/h", None)
+    a.lanes("/h", [Lane("smtp", width=3, interval_ms=50, burst=20)])
+    assert coord("why", "/h").splitlines() == [
+        "Nobody holds /h.",
+        "It is held back: until somebody says otherwise nobody is granted it.",
+        "It is granted only while its lane 'smtp' has room: 3 held at a time and one in 0.05 s, 20 at once, in the "
+        "whole cluster.",
+        "Nobody waits for it.",
+    ]
+    a.hold_back("/h", 60)
+    assert "It is held back: until 60.0 s of cluster time are over" in coord("why", "/h")
+
+
+def test_why_and_fence_in_json(coord: Coord, pair: tuple[Client, Client]) -> None:
+    a, b = pair
+    assert json.loads(coord("fence", "/j/data", "/j/lock", "--json")) == {
+        "path": "/j/data",
+        "claim": "/j/lock",
+    }
+    with a.claim("/j/lock", label=b"nightly") as grant:
+        wait_behind(b, "/j/lock", shared=True)
+        why = json.loads(coord("why", "/j/lock", "--json"))
+        token = str(grant.token)
+        assert json.loads(coord("fence", "/j/data", "--remove", "--token", token, "--json"))["claim"] is None
+    assert (why["path"], why["capacity"], why["fences"], why["deadlocks"]) == ("/j/lock", 1, ["/j/data"], [])
+    (holder,), (waiter,) = why["holders"], why["waiters"]
+    assert (holder["session"], holder["label"], holder["token"]) == (
+        a.session_id,
+        "nightly",
+        [grant.token.incarnation, grant.token.revision],
+    )
+    assert (waiter["session"], waiter["shared"], waiter["token"]) == (b.session_id, True, None)

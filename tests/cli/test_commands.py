@@ -1,7 +1,10 @@
 """The commands against a real member, as a person or a script would use them."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,11 +66,14 @@ def test_exit_codes_tell_apart(coord: Coord, tmp_path: Path) -> None:
     coord("set", "/codes", code=USAGE)
     coord("set", "/codes", "x", "--file", str(tmp_path / "none"), code=USAGE)
     coord("create", "/x", "--ephemeral", "--container", code=USAGE)
+    coord("watch", "/codes", "--children", "--subtree", code=USAGE)
+    assert "not text in UTF-8" in coord("get", "/\udcff", code=USAGE).stderr
     coord("stat", "/none", code=NOT_FOUND)
     coord("wal", str(tmp_path / "none"), code=STORAGE)
     [port] = free_ports(1)
     assert "127.0.0.1" in coord("status", "--endpoints", f"127.0.0.1:{port}", code=UNAVAILABLE).output
-    coord("bench", "set", "--endpoints", "nonsense", code=USAGE)
+    coord("bench", "set", "--endpoints", "a:b", code=USAGE)
+    assert "not a port" in coord("status", "--endpoints", "127.0.0.1:x", code=USAGE).stderr
 
 
 def test_listings(coord: Coord) -> None:
@@ -93,6 +99,35 @@ def test_listings(coord: Coord) -> None:
         "│   └── c = 2",
         "└── n-0000000000",
     ]
+
+
+def test_a_tree_for_programs(coord: Coord) -> None:
+    coord("create", "/forest/a/b", "1", "--parents")
+    coord("create", "/forest/c", "2")
+    tree = json.loads(coord("tree", "/forest", "--values", "--json").stdout)
+    a, c = tree["children"]
+    assert (tree["path"], a["path"], c["path"], c["value"]) == ("/forest", "/forest/a", "/forest/c", "2")
+    assert [row["path"] for row in a["children"]] == ["/forest/a/b"]
+    assert (c["children"], c["stat"]["data_length"]) == ([], 1)
+    shallow = json.loads(coord("tree", "/forest", "--depth", "1", "--json").stdout)
+    assert "children" not in shallow["children"][0]
+    assert shallow["children"][0]["stat"]["child_count"] == 1
+
+
+def test_where_nothing_can_be_written_or_shown(endpoint: str, coord: Coord) -> None:
+    coord("create", "/shown/ä☃", "1", "--parents")
+
+    def run(*arguments: str, stdout: Any = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "coord", *arguments, "-e", endpoint]
+        environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+        return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment)
+
+    done = run("tree", "/shown")
+    assert (done.returncode, done.stdout) == (0, "/shown\n\\u2514\\u2500\\u2500 ä\\u2603\n".encode("latin-1"))
+    with open("/dev/full", "wb") as full:
+        for arguments in (("get", "/shown"), ("ls", "/shown"), ("log",)):
+            done = run(*arguments, stdout=full)
+            assert (done.returncode, done.stderr) == (1, b"coord: cannot write: No space left on device\n")
 
 
 def test_watch_and_log_tell_what_happened(coord: Coord) -> None:

@@ -37,6 +37,14 @@ class Dev:
         return self.process.wait(30)
 
 
+def pids(port: int, member: int) -> list[int]:
+    command = ["pgrep", "-f", f"serve --member {member} --members 1=127.0.0.1:{port},"]
+    return [
+        int(each)
+        for each in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    ]
+
+
 def free_row() -> int:
     """The first of three ports in a row, whose peers' ports (ten further on) are free too."""
     while True:
@@ -64,17 +72,17 @@ def test_three_members_restarted_when_they_die_and_stopped_together(tmp_path: Pa
     client = RawClient(port)
     client.hello()
     assert client.write(Set("/kept", b"x", create=True).row())[0][1] == 0
-    victim = subprocess.run(
-        ["pgrep", "-f", f"serve --member 2 --members 1=127.0.0.1:{port},"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    os.kill(int(victim.stdout.split()[0]), signal.SIGKILL)
+    os.kill(pids(port, 2)[0], signal.SIGKILL)
     assert "restarting" in dev.wait_for("member 2 was killed by SIGKILL")
     dev.wait_for("member 2 is up again")
+    for _ in range(3):  # one that served is back at once, each time, and told of once
+        [victim_id] = pids(port, 2)
+        os.kill(victim_id, signal.SIGKILL)
+        assert "restarting it in 0.2 s" in dev.wait_for("member 2 was killed by SIGKILL")
+        dev.wait_for("member 2 is up again")
     close_all()
     assert dev.stop() == 0
+    assert "".join(dev.lines).count("member 2 is up again") == 4
     assert "stopped" in "".join(dev.lines)
     again = Dev(tmp_path / "run", port)
     again.wait_for("up after")
@@ -96,5 +104,7 @@ def test_a_second_one_says_that_the_ports_are_in_use(tmp_path: Path) -> None:
     rest = other.process.stdout.read()
     other.process.stdout.close()
     assert other.process.wait(30) == 2
-    assert "Traceback" not in rest + "".join(other.lines)
+    told = rest + "".join(other.lines)
+    assert "Traceback" not in told
+    assert "up after" not in told, "it has taken the members of the first for its own"
     assert dev.stop() == 0

@@ -261,6 +261,19 @@ def gap(play: Played) -> Callable[[int, list[tuple[object, ...]], bool], None]:
     return page
 
 
+def test_one_that_goes_with_its_session_says_so(play: Played) -> None:
+    """Who waited for it has to connect again; to ask again would not help."""
+    play.begin()
+    play.tell(told(11, CLAIMED, 5), told(11, QUEUED, 6), told(11, QUEUED, 7))
+    held, waiting, forced = [play.claims.known(number, PATH, 0, 11) for number in (5, 6, 7)]
+    play.tell(told(12, RELEASED, 7, reason=Reason.FORCED))
+    play.tell(*(told(13, RELEASED, number, reason=Reason.SESSION_EXPIRED) for number in (5, 6)))
+    assert isinstance(forced.over, NotHeld)
+    for claim in (held, waiting):
+        assert isinstance(claim.over, SessionEnded)
+        assert claim.over.outcome == "refused"
+
+
 def test_a_gap_is_bridged_by_a_listing(play: Played) -> None:
     play.begin()
     play.tell(told(11, CLAIMED, 5), told(12, QUEUED, 6), told(13, QUEUED, 7), told(14, CLAIMED, 8))

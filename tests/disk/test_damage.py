@@ -261,6 +261,7 @@ def test_a_missing_snapshot_is_damage() -> None:
     storage, recovered = reopen(fs, TINY)
     assert recovered.damage is not None
     assert "missing" in recovered.damage.what
+    assert recovered.damage.file.startswith("snapshot-")
     # The leader sends one, the log begins anew, and all is well again.
     leader, _ = reopen(MemoryFileSystem(snapshot_folder(trimmed=True)[0]), TINY)
     writer = storage.receive_snapshot(meta(19))

@@ -279,6 +279,29 @@ def test_what_cannot_be(backend: str, member: Cluster) -> None:
 
 
 @both
+def test_one_object_is_one_party(backend: str, member: Cluster) -> None:
+    """Also while it comes, and while it leaves: else a second task would make a party that nobody knows of."""
+
+    async def main() -> None:
+        async with clients(member, 1) as [client]:
+            barrier = DoubleBarrier(client, "/b", 2)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(barrier.enter)
+                await anyio.wait_all_tasks_blocked()
+                with pytest.raises(InvalidRequest, match="entered already"):
+                    await barrier.enter()
+                async with DoubleBarrier(client, "/b", 2):
+                    assert len(await client.children("/b")) == 2
+                    tasks.start_soon(barrier.leave)
+                    await anyio.wait_all_tasks_blocked()
+                    with pytest.raises(InvalidRequest, match="has not entered"):
+                        await barrier.leave()
+            assert await client.children("/b") == []
+
+    run(backend, main)
+
+
+@both
 def test_the_session_ends_in_a_wait(backend: str, member: Cluster) -> None:
     async def main() -> None:
         async with connect(member.endpoints, namespace=fresh(), session_timeout=0.3) as client:

@@ -243,3 +243,11 @@ def test_blocks_that_are_not_open(client: Client) -> None:
     live = Config(client, "/c", Limits, default=Limits(rate=1)).watch()
     with pytest.raises(InvalidRequest, match="enter its block"):
         _ = live.value
+
+
+def test_deadlines_of_ids(client: Client) -> None:
+    ids = Sequence(client, "/ids", block=5)
+    for wrong in ("5", float("nan"), True):
+        with pytest.raises(InvalidRequest, match="a deadline is"):
+            ids.next(deadline=wrong)  # type: ignore[arg-type]
+    assert [ids.next(deadline=1e300), ids.next(deadline=float("inf"))] == [1, 2]

@@ -266,3 +266,36 @@ def test_a_leader_of_threads_that_is_deposed(pair: tuple[Client, Client]) -> Non
 
     with pytest.raises(Lost, match="the leadership of /e is lost"):
         leader()
+
+
+def test_a_block_is_entered_once(pair: tuple[Client, Client], threads: Threads) -> None:
+    """Also while it waits: the second thread would take the first one's stay from it, and that be held for ever."""
+    a, b = pair
+    for hold in (lambda: Lock(a, "/l").hold(deadline=0.3), lambda: Election(a, "/l").lead(deadline=0.3)):
+        block = hold()
+        with Lock(b, "/l"):
+            waiting = threads(block.__enter__)
+            until_waiting(b, "/l")
+            with pytest.raises(InvalidRequest, match="entered once"):
+                block.__enter__()
+            with pytest.raises(DeadlineExceeded):
+                waiting.result(HANG_S)
+        with block:  # who did not get in may try again
+            pass
+        with pytest.raises(InvalidRequest, match="entered once"):
+            block.__enter__()
+        assert b.claims().claims == ()
+
+
+def test_the_client_is_closed_in_a_block(member: Cluster) -> None:
+    """The lock was given back with the client: what the block did after that was not covered."""
+    client = connect(member.endpoints, namespace=fresh()).open()
+    block = Lock(client, "/l").hold()
+    grant = block.__enter__()
+    client.close()
+    assert grant.lost.wait(HANG_S)
+    assert not grant.held
+    with pytest.raises(NotHeld):
+        grant.check()
+    with pytest.raises(Lost, match="client was closed"):
+        block.__exit__(None, None, None)

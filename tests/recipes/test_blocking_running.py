@@ -289,5 +289,40 @@ def test_closed_under_it_and_mistakes(member: Cluster, threads: Threads) -> None
         Periodic(client, "/p", 0)
 
 
+def test_one_thread_runs_it_at_a_time(pair: tuple[Client, Client], threads: Threads) -> None:
+    """Two would take each other's calls, and the word that it has ended: one of them would never hear of it."""
+    client, _ = pair
+    partitioning, periodic = Partitioning(client, "/p", 1), Periodic(client, "/job", 60)
+
+    def works() -> None:
+        partitioning.run(lambda partition: partition.cancelled.wait(HANG_S))
+
+    def waits() -> None:
+        periodic.run(_never)
+
+    for it, run, claimed in ((partitioning, works, "/p/partitions/0"), (periodic, waits, "/job")):
+        for _ in range(2):  # afterwards it may run again
+            running = threads(run)
+            while client.claim_info(claimed).holders == 0:
+                time.sleep(0.001)
+            with pytest.raises(InvalidRequest, match="runs already"):
+                run()
+            it.stop()
+            assert running.result(HANG_S) is None
+
+
+def test_works_that_are_none(pair: tuple[Client, Client]) -> None:
+    client, _ = pair
+
+    async def asynchronous(_: object) -> None:
+        raise AssertionError
+
+    for it in (Partitioning(client, "/p", 1), Periodic(client, "/job", 60)):
+        with pytest.raises(InvalidRequest, match="is a function, not 5"):
+            it.run(5)  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="a plain function here"):
+            it.run(asynchronous)
+
+
 def _never(_: object) -> None:
     raise AssertionError

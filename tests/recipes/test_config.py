@@ -310,3 +310,20 @@ def test_a_gap_is_made_up_for(backend: str, coord_cluster_factory: Callable[...,
 async def later(back: anyio.Event, dial: Dial, endpoint: Endpoint) -> anyio.abc.ByteStream:
     await back.wait()
     return await dial(endpoint)
+
+
+@both
+def test_models_and_versions_that_are_none(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as [client]:
+            with pytest.raises(InvalidRequest, match="a config's model is"):
+                Config(client, "/c", 5)  # type: ignore[type-var, arg-type]
+            config = Config(client, "/c", dict)
+            for wrong in ("0", 1.5, True, -2):
+                with pytest.raises(InvalidRequest, match="a version to publish"):
+                    await config.publish({}, version=wrong)  # type: ignore[arg-type]
+                with pytest.raises(InvalidRequest, match="a revision to roll back to"):
+                    await config.roll_back(wrong)  # type: ignore[arg-type]
+            assert (await config.publish({}, version=-1)).version == 0
+
+    run(backend, main)

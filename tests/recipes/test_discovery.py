@@ -51,6 +51,11 @@ def test_avoiding() -> None:
     assert picking.round_robin(THREE, THREE) in THREE  # better than none
     with pytest.raises(Unavailable, match="'api'"):
         picking.random([], ())
+    for wrong in (THREE[0], "api", [1], 5):
+        with pytest.raises(InvalidRequest, match=r"avoid=\[it\]"):
+            picking.random(THREE, wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="a key is text, not 17"):
+        picking.by_key(17, THREE, ())  # type: ignore[arg-type]
 
 
 @both

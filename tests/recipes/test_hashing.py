@@ -87,3 +87,13 @@ def test_nobody() -> None:
     with pytest.raises(InvalidRequest, match="no member"):
         spread(["k"], [])
     assert ranked("k", []) == []
+
+
+def test_keys_are_text() -> None:
+    for wrong in (17, None, b"k"):
+        with pytest.raises(InvalidRequest, match="a key is text"):
+            owner(wrong, ["a"])  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="a key is text"):
+            ranked(wrong, ["a"])  # type: ignore[arg-type]
+        with pytest.raises(InvalidRequest, match="a key is text"):
+            spread([wrong], ["a"])  # type: ignore[list-item]

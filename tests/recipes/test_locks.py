@@ -1,9 +1,13 @@
 """Locks of all kinds against a real member: who holds them, who waits, what becomes of a block that loses its lock."""
 
+import asyncio
+from contextlib import suppress
+
 import anyio
 import pytest
 
 from coord.client import Client, DeadlineExceeded, Grant, InvalidRequest, NotHeld, StaleToken, Token, connect
+from coord.recipes.held import Held
 from coord.recipes.lock import Lock
 from coord.recipes.multilock import MultiLock
 from coord.recipes.rwlock import ReadWriteLock
@@ -125,6 +129,87 @@ def test_entering_twice(backend: str, member: Cluster) -> None:
                 await again.__aexit__(None, None, None)
 
     run(backend, main)
+
+
+@both
+def test_a_block_is_entered_once(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 2) as (client, other):
+            for hold in (
+                lambda: Lock(client, "/l").hold(deadline=5),
+                lambda: Semaphore(client, "/s", 2).hold(deadline=5),
+                lambda: MultiLock(client, ["/l", "/m"]).hold(deadline=5),
+            ):
+                block = hold()
+                async with block:
+                    with pytest.raises(InvalidRequest, match="entered once"):
+                        await block.__aenter__()
+                with pytest.raises(InvalidRequest, match="entered once"):
+                    await block.__aenter__()
+            # Also while it still waits; and who did not get in may try again.
+            block = Lock(client, "/l").hold(deadline=0.05)
+            async with Lock(other, "/l"), anyio.create_task_group() as tasks:
+                tasks.start_soon(in_vain, block)
+                await until_waiting(other, "/l", 1)
+                with pytest.raises(InvalidRequest, match="entered once"):
+                    await block.__aenter__()
+            async with block as grant:
+                assert grant.held
+
+    async def in_vain(block: Held) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await block.__aenter__()
+
+    run(backend, main)
+
+
+@both
+def test_what_cannot_be(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            for wrong in (None, "client"):
+                for make in (
+                    lambda c: Lock(c, "/l"),
+                    lambda c: ReadWriteLock(c, "/l"),
+                    lambda c: Semaphore(c, "/l", 2),
+                    lambda c: MultiLock(c, ["/l"]),
+                ):
+                    with pytest.raises(InvalidRequest, match=r"is for a client of coord\.client, not for"):
+                        make(wrong)
+            for wrong in ("/l", None, 5):
+                with pytest.raises(InvalidRequest, match="several paths"):
+                    MultiLock(client, wrong)  # type: ignore[arg-type]
+
+    run(backend, main)
+
+
+def test_cancelled_by_asyncio_itself_while_it_leaves(member: Cluster) -> None:
+    """Task.cancel() goes through shields: 1. three locks are being given back. 2. The task is cancelled, as often as
+    somebody likes. 3. None is held on.
+    """
+
+    async def main() -> None:
+        async with clients(member, 2) as (client, other):
+            for turns in range(12):
+                task = asyncio.create_task(hold_three(client))
+                while not (await other.claim_info("/n")).holders:  # the last that it takes
+                    pass
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                for _ in range(3):
+                    task.cancel()
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                with suppress(asyncio.CancelledError):
+                    await task
+                for path in ("/l", "/m", "/n"):
+                    await (await other.claim(path, deadline=5)).release()
+
+    async def hold_three(client: Client) -> None:
+        async with MultiLock(client, ["/l", "/m", "/n"]):
+            await anyio.sleep_forever()
+
+    run("asyncio", main)
 
 
 # --- losing it -------------------------------------------------------------------------------------------------------

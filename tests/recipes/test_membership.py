@@ -329,7 +329,26 @@ def test_what_cannot_be(backend: str, member: Cluster) -> None:
                     await me.wait_size(2, deadline=0.5)
                 with pytest.raises(InvalidRequest, match="number of members"):
                     await me.wait_size(-1)
+                with pytest.raises(InvalidRequest, match="is a function"):
+                    await me.wait_for(5)  # type: ignore[arg-type]
                 assert await client.children("/w") == ["a"]
+            for late in (lambda: me.update({}), lambda: me.__aenter__()):
+                with pytest.raises(InvalidRequest, match=r"block has ended|entered once"):
+                    await late()
+            with pytest.raises(InvalidRequest, match="block has ended"):
+                me.pulse()
+            twice = membership.join(client, "/w", "b")
+
+            async def stays() -> None:
+                async with twice:
+                    await anyio.sleep_forever()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stays)
+                await anyio.wait_all_tasks_blocked()
+                with pytest.raises(InvalidRequest, match="entered once"):
+                    await twice.__aenter__()
+                tasks.cancel_scope.cancel()
 
     run(backend, main)
 

@@ -241,5 +241,39 @@ def test_all_must_say_the_same_number(backend: str, member: Cluster) -> None:
                     Partitioning(a, "/p", count)  # type: ignore[arg-type]
             with pytest.raises(InvalidRequest, match="grace"):
                 Partitioning(a, "/p", 1, grace=-1)
+            with pytest.raises(InvalidRequest, match="at most"):
+                Partitioning(a, "/p", 10**30)  # and not an attempt to reckon with so many
+
+    run(backend, main)
+
+
+@both
+def test_it_runs_once_at_a_time(backend: str, member: Cluster) -> None:
+    """Also one that owns nothing yet. Afterwards it may run again."""
+
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            owners = Owners()
+            partitioning = Partitioning(client, "/p", 2, name="a")
+            for _ in range(2):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(partitioning.run, owners.work("a"))
+                    await anyio.wait_all_tasks_blocked()
+                    with pytest.raises(InvalidRequest, match="runs already"):
+                        await partitioning.run(owners.work("a"))
+                    await owners.until("a", count=2)
+                    tasks.cancel_scope.cancel()
+
+    run(backend, main)
+
+
+@both
+def test_works_that_are_none(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            with pytest.raises(InvalidRequest, match="a work is a function, not 5"):
+                await Partitioning(client, "/p", 1).run(5)  # type: ignore[arg-type]
+            with pytest.raises(InvalidRequest, match=r"async function.*coord\.recipes\.blocking"):
+                await Partitioning(client, "/p", 1).run(lambda partition: None)  # type: ignore[arg-type, return-value]
 
     run(backend, main)

@@ -189,6 +189,11 @@ def test_ends_and_mistakes(backend: str, member: Cluster) -> None:
             with pytest.raises(InvalidRequest, match="skip"):
                 Periodic(client, "/job", 1, missed="none")  # type: ignore[arg-type]
 
+            with pytest.raises(InvalidRequest, match="a job is a function, not 5"):
+                await Periodic(client, "/plain", EVERY).run(5)  # type: ignore[arg-type]
+            with pytest.raises(InvalidRequest, match=r"async function.*coord\.recipes\.blocking"):
+                await Periodic(client, "/plain", EVERY).run(lambda tick: None)  # type: ignore[arg-type, return-value]
+
             async def loses_another_lock(tick: Tick) -> None:
                 async with Lock(client, "/l") as grant:
                     await client.release(grant.number)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coord.api.errors import OK, Overloaded, SessionEnded, SessionRequired
-from coord.api.ops import Create, Get, Set
+from coord.api.errors import OK, LimitExceeded, Overloaded, SessionEnded, SessionRequired
+from coord.api.ops import Create, Get, Multi, Set
 from coord.limits import MemberLimits
 from coord.raft.messages import Append
 from coord.replica.proposals import Proposals
@@ -402,3 +402,35 @@ def test_a_write_that_comes_after_the_end(ends: bool) -> None:
         assert paths == ["/"]
     else:
         assert "/late" in paths
+
+
+def test_multis_that_read_more_at_once_than_may_wait_for_a_client() -> None:
+    """Each reads little that is small to ask for; what they read together is never put into frames."""
+    limits = MemberLimits(outbox_bytes=5000)
+    cluster = Cluster(settings=ReplicaSettings(tick_ms=TICK_MS, limits=limits))
+    greedy, other = cluster.client(1), cluster.client(1)
+    other.write(Create("/large", b"x" * 1000))
+    cluster.settle()
+    read = Multi(then=(Get("/large"),))
+    last = greedy.write(*[read] * 4)
+    cluster.settle()
+    assert greedy.reply(last)[1] == OK
+    watch = greedy.watch("/", "znode")
+    cluster.settle()
+    greedy.write(*[read] * 1000)
+    cluster.settle()
+    assert greedy.goodbye is not None
+    assert greedy.goodbye.code == LimitExceeded.code
+    assert greedy.goodbye.details == {"limit": "outbox_bytes", "maximum": 5000}
+    assert len(greedy.replies) == 5, "the four, and the watch"
+    assert not greedy.has(watch + 1)
+    last = other.write(Set("/large", b"y"))
+    cluster.settle()
+    assert other.reply(last)[1] == OK
+    # Its session goes on, and so does what it asked for.
+    again = cluster.resumed(greedy, 2)
+    again.unanswered = dict(list(greedy.unanswered.items())[:4])
+    asked = list(again.unanswered)
+    again.write_again()
+    cluster.settle()
+    assert [again.reply(request)[4][1][0][0] for request in asked] == [b"x" * 1000] * 4

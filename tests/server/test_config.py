@@ -63,6 +63,26 @@ MEMBERS = '[[members]]\nid = 1\nclient = "127.0.0.1:1"\n[[members]]\nid = 2\ncli
         (MEMBERS.replace("127.0.0.1:2", "127.0.0.1:1"), "given twice"),
         (MEMBERS + 'port = "x"', "no such setting"),
         ("members = 5", "members"),
+        ("members = [5]", "members: 5 is not a table"),
+        ('[[members]]\nid = "1"\nclient = "127.0.0.1:1"', "a whole number as its id"),
+        ("[[members]]\nid = 1", "it has no `client`"),
+        ("[[members]]\nid = 1\nclient = 4711", "client = 4711: an address is text"),
+        ('[[members]]\nid = 1\nclient = "127.0.0.1:65530"', "65540 is none"),
+        ("listen = 4711", "listen = 4711: an address is text"),
+        # A number is a number: what else could be taken for one is a mistake somewhere.
+        ('member = "1"', "member: Input should be a valid integer"),
+        ("member = true", "member: Input should be a valid integer"),
+        ('insecure = "yes"', "insecure: Input should be a valid boolean"),
+        ("[limits]\nconnections = true", "limits.connections: Input should be a valid integer"),
+        ('[timing]\ntick_ms = "20"', "timing.tick_ms: Input should be a valid integer"),
+        ('data = ""', "data is empty"),
+        ("[store_limits]\nznodes = 9223372036854775808", "at most 9223372036854775807"),
+        ("[store_limits]\nvalue_bytes = 5000000", "at most 4194304"),
+        ("[limits]\nlist_page = 100000", "at most 16384"),
+        (
+            "[store_limits]\nsession_timeout_min_ms = 5000\nsession_timeout_max_ms = 1000",
+            "at most session_timeout_max_ms",
+        ),
     ],
 )
 def test_faults(tmp_path: Path, text: str, says: str) -> None:

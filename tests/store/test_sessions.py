@@ -1,5 +1,7 @@
 """Sessions: their ends, exactly-once, the revision rule, and what goes with a session."""
 
+import time
+
 import pytest
 
 from coord.api.commands import END_SESSION, EXPIRE_SESSIONS, OPEN_SESSION, REQUESTS
@@ -210,7 +212,7 @@ def test_replies_are_bounded_in_number() -> None:
 
 
 def test_replies_are_bounded_in_bytes() -> None:
-    machine = Machine(StoreLimits(reply_bytes_per_session=250))
+    machine = Machine(StoreLimits(reply_bytes_per_session=500))
     machine.requests([(1, Create("/a", b"x" * 100))])
     for request in range(2, 6):
         machine.requests([(request, Multi(then=(Get("/a"),)))])
@@ -219,6 +221,38 @@ def test_replies_are_bounded_in_bytes() -> None:
     machine.requests([(6, Set("/a", b"x" * 400))])
     machine.requests([(7, Multi(then=(Get("/a"),)))])
     assert list(session.replies) == [7]  # one is always kept
+
+
+@pytest.mark.parametrize("gap", [1, 100_000])
+def test_a_frame_with_far_more_requests_than_replies_are_kept(gap: int) -> None:
+    """One frame holds up to 250 000 requests. Dropping its oldest replies must not cost the square of that."""
+    machine = Machine(StoreLimits(replies_per_session=10))
+    count = 20_000
+    frame = [(1 + gap * number, Delete("/nope")) for number in range(count)]
+    began = time.process_time()
+    machine.requests(frame)
+    elsewhere = time.process_time() - began
+    session = machine.store.sessions[machine.session]
+    assert list(session.replies) == [request for request, _ in frame[-10:]]
+
+    session.replies = {request: (request, OK, 0, 0, None) for request, _ in frame}
+    session.confirmed = 0
+    began = time.process_time()
+    session.trim(machine.store.limits)
+    assert time.process_time() - began < max(elsewhere, 0.1)
+    assert list(session.replies) == [request for request, _ in frame[-10:]]
+
+
+def test_what_one_frame_reads_is_bounded() -> None:
+    machine = Machine(StoreLimits(reply_bytes_per_session=500))
+    machine.requests([(1, Create("/a", b"x" * 100))])
+    read = Multi(then=(Get("/a"), Set("/b", b"", create=True)))
+    replies = machine.requests([*((request, read) for request in range(2, 7)), (7, Set("/a", b"y"))])
+    assert [reply[1] for reply in replies] == [OK, OK, OK, LimitExceeded.code, LimitExceeded.code, OK]
+    assert replies[3][5] == {"limit": "reply_bytes_per_session", "maximum": 500}
+    assert replies[-1][2] == 5, "a refused multi has written nothing"
+    again = machine.requests([(5, read)])
+    assert again[0][1] == LimitExceeded.code, "a retry gets the first answer, alone in its frame, too"
 
 
 def test_large_replies_are_weighed_alike_after_a_snapshot() -> None:

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coord.api.ops import Delete
+from coord.api.results import Deleted
 from coord.jepsen_like.checkers import linearizable, search
+from coord.jepsen_like.checkers.register import Call, step
 from tests.jepsen_like.checkers import registers
 from tests.jepsen_like.checkers.registers import Line, witnessed
 from tests.jepsen_like.checkers.world import World
@@ -191,3 +194,11 @@ def test_one_bad_register_is_found_beside_one_that_explodes() -> None:
     bad = [Line("write", 1, 0, 10, "/bad"), Line("read", 0, 20, 30, "/bad")]
     found = search.check(witnessed([*hard, *bad]), budget=20_000)
     assert sorted(each.promise for each in found) == [search.PROMISE, search.UNDECIDED]
+
+
+@pytest.mark.parametrize(("there", "count"), [(True, 1), (False, 0)])
+def test_what_may_be_missing_is_deleted_if_it_is_there(there: bool, count: int) -> None:
+    state = (b"1", 0, 3) if there else None
+    call = Call(Delete("/x", missing_ok=True), True, "", Deleted(count, 5), -1)
+    assert step(state, call, frozenset()) == (True, None)
+    assert not step(state, call._replace(result=Deleted(1 - count, 5)), frozenset())[0]

@@ -140,3 +140,26 @@ def test_or_is_not(why: str) -> None:
     pair.network.stop(2, power=why == "nobody is there to refuse")
     pair.run(5 * SECOND_NS)
     assert not pair.one.down
+
+
+def test_what_is_held_up_comes_late_on_a_stream_in_its_order_and_of_datagrams_a_part() -> None:
+    stream = Pair(World())
+    stream.network.hold_up(1, 2, SECOND_NS)
+    stream.send(*FRAMES)
+    stream.run(500 * MS_NS)
+    assert stream.two.frames == []
+    stream.network.unblock([(1, 2)])
+    stream.run(500 * MS_NS)
+    assert stream.two.frames == FRAMES
+
+    datagrams = Pair(World(streams=False))
+    datagrams.network.hold_up(1, 2, SECOND_NS)
+    datagrams.send(*FRAMES)
+    datagrams.run(500 * MS_NS)
+    soon = list(datagrams.two.frames)
+    assert 0 < len(soon) < len(FRAMES)
+    datagrams.run(SECOND_NS)
+    assert sorted(datagrams.two.frames) == sorted(FRAMES)
+    datagrams.send(b"later")
+    datagrams.run(100 * MS_NS)
+    assert datagrams.two.frames[-1] == b"later"

@@ -16,7 +16,7 @@ from coord.disk.filesystem import File
 from coord.disk.snapshot import SnapshotStore
 from coord.jepsen_like.history import Committed, Digest, Fault, Leader, Operation, of
 from coord.jepsen_like.sim.disk import SimDisk
-from coord.jepsen_like.sim.kinds import ELECTIONS, Narrow, claims, elections, late, pauses, power
+from coord.jepsen_like.sim.kinds import ELECTIONS, Narrow, claims, elections, late, pauses, power, stalls
 from coord.jepsen_like.sim.life import shuffled_by_source
 from coord.jepsen_like.sim.regressions import Regression, regressions
 from coord.jepsen_like.sim.run import simulate
@@ -167,11 +167,23 @@ def broken_promises_of(kind: Narrow, seeds: int) -> Counter[str]:
     return Counter()
 
 
-@pytest.mark.parametrize("kind", [elections, pauses, late, power, claims])
+@pytest.mark.parametrize("kind", [elections, pauses, late, power, claims, stalls])
 def test_worlds_of_each_kind(kind: Narrow) -> None:
     verdict = simulate(3, replace(kind(draw(3), Random(3)), safety_ms=3_000))
     assert verdict.ok, verdict.violations
     assert verdict.operations
+
+
+@pytest.mark.parametrize(("event", "action"), [("read_asked", "stall"), ("forwarded", "strand")])
+@pytest.mark.parametrize("streams", [True, False])
+def test_what_is_held_up_arrives_in_the_end(event: str, action: str, streams: bool) -> None:
+    triggers = ((event, action, 1.0),)
+    verdict = simulate(1, replace(SMALL, voters=3, round_ticks=2, streams=streams, triggers=triggers))
+    assert verdict.ok, verdict.violations
+    told = [fault for fault in of(Fault, verdict.history) if fault.fault == "stall"]
+    begun = [fault.members for fault in told if fault.phase == "begin"]
+    assert begun
+    assert [fault.members for fault in told if fault.phase == "end"] == begun[: len(told) - len(begun)]
 
 
 def test_what_happens_to_claims_is_seen_and_struck_at() -> None:

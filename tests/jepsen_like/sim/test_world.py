@@ -51,6 +51,19 @@ def test_late_seeds_draw_recipes_too_and_early_ones_what_they_always_drew() -> N
     assert not any(world.workload == "tasks" for world in early)
 
 
+def test_late_seeds_draw_trees_stalls_and_crumbs_too() -> None:
+    late = [draw(seed) for seed in range(RECIPES_FROM, RECIPES_FROM + 600)]
+    trees, crumbs = sum(world.workload == "tree" for world in late), sum(world.crumbs for world in late)
+    held_up = sum(any(action in ("stall", "strand") for _, action, _ in world.triggers) for world in late)
+    assert 10 < trees < 70
+    assert 20 < crumbs < 100
+    assert 3 < held_up < 30
+    for world in (draw(seed) for seed in range(2_000)):
+        assert world.workload != "tree"
+        assert (world.crumbs, world.round_ticks) == (False, World().round_ticks)
+        assert not any(action in ("stall", "strand") for _, action, _ in world.triggers)
+
+
 def test_a_world_is_set_from_text_and_printed_as_it_can_be_set() -> None:
     world = override(World(), {"voters": "5", "loss": "0", "workload": "register", "streams": "False"})
     assert (world.voters, world.loss, world.workload, world.streams) == (5, 0.0, "register", False)

@@ -125,6 +125,31 @@ class OneMemoryForAllNames(Judging):
         return ""
 
 
+class In32Bits(Judging):
+    """As a column of a database may do, without a word."""
+
+    def stale(self, token: Token, seen: Token) -> bool:
+        return (token.incarnation, token.revision % 2**32) < (seen.incarnation, seen.revision % 2**32)
+
+
+class ForgetsNames(Judging):
+    """It has a cache's bound, with a cache's way out."""
+
+    def remember(self, name: str, token: Token) -> None:
+        super().remember(name, token)
+        self.connection.execute(
+            "DELETE FROM seen WHERE rowid NOT IN (SELECT rowid FROM seen ORDER BY rowid DESC LIMIT 4)"
+        )
+
+
+class HoldsOneValueForAllNames(Judging):
+    def put(self, name: str, value: bytes) -> None:
+        super().put("", value)
+
+    def read(self, name: str) -> bytes | None:
+        return super().read("")
+
+
 class RefusesEqualOnes(Judging):
     def stale(self, token: Token, seen: Token) -> bool:
         return token <= seen

@@ -11,6 +11,8 @@ import pytest
 from coord.client import InvalidRequest
 from coord.recipes.fencing import MemoryObjects, Token, conformance
 from coord.recipes.fencing.conformance import CHECKS, THREAD_CHECKS, BrokenGuard, Effort, check_guard
+from coord.recipes.fencing.storms import watch_storm
+from coord.recipes.fencing.trial import hand
 from tests.recipes.fencing import broken, subjects
 
 EFFORT = Effort(rounds=20, lines_max=120, patience=0.02)
@@ -92,6 +94,8 @@ FOUND: dict[str, tuple[type[broken.Sqlite], set[str]]] = {
     "compares-texts": (broken.ComparesTexts, {"greater_tokens_are_let_in", "lower_tokens_are_refused"}),
     "forgets-the-incarnation": (broken.ForgetsTheIncarnation, {"greater_tokens_are_let_in"}),
     "one-memory-for-all-names": (broken.OneMemoryForAllNames, {"names_are_independent"}),
+    "in-32-bits": (broken.In32Bits, {"lower_tokens_are_refused"}),
+    "forgets-names": (broken.ForgetsNames, {"names_are_independent"}),
     "refuses-equal-ones": (broken.RefusesEqualOnes, {"equal_tokens_are_let_in"}),
     "writes-all-the-same": (broken.WritesAllTheSame, {"lower_tokens_are_refused"}),
     "says-nothing": (broken.SaysNothing, {"lower_tokens_are_refused"}),
@@ -103,6 +107,13 @@ def test_broken_ones_are_found(name: str, tmp_path: Path) -> None:
     kind, expected = FOUND[name]
     found = {check.__name__ for check in THREAD_CHECKS if fails(check, partial(kind, tmp_path))}
     assert expected <= found
+
+
+def test_a_value_of_another_name_is_a_story_too(tmp_path: Path) -> None:
+    make = partial(broken.HoldsOneValueForAllNames, tmp_path)
+    make().write("another", Token(1, 1), b"no token")
+    with pytest.raises(BrokenGuard, match="nobody has written to it"), hand(make, EFFORT) as reader:
+        watch_storm(reader, "a name", [], EFFORT)
 
 
 @pytest.mark.processes
