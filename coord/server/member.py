@@ -59,6 +59,7 @@ class Member:
         self._look = look
         self._seen = (0, 0)
         """The term and the leader that the log last told of."""
+        self._recovering = False
         self._poller = Poller()
         peers = {each.id: each.peer for each in config.others}
         self._peers = PeerNetwork(config.member, peers, self._poller, self._log.info)
@@ -169,6 +170,7 @@ class Member:
         if cluster is None:
             raise Stopped("the cluster's id is not on the disk after it was written there")
         peers.cluster = cluster
+        self._recovering = recovering
         if recovering:
             log.warning(
                 "recovering: this member neither votes nor acknowledges until its peers have restored it"
@@ -229,7 +231,7 @@ class Member:
         return await form(formation, self._poller, peers, config.timing.tick_ms, watch_out)
 
     def _look_at(self, state: ReplicaState) -> None:
-        """Tell the operator of each new leader, and whoever else wants to know whatever it wants."""
+        """Tell the operator of each new leader and of a recovery's end, and show it to whoever else wants to look."""
         seen = (state.term, state.leader)
         if seen != self._seen:
             self._seen = seen
@@ -238,5 +240,10 @@ class Member:
                 self._log.info("member %d leads in term %d", member, state.term)
             elif state.leader:
                 self._log.info("member %d follows member %d in term %d", member, state.leader, state.term)
+        if self._recovering and not state.raft.recovering:
+            self._recovering = False
+            self._log.info(
+                "recovered: its peers have restored this member, which votes and acknowledges again"
+            )
         if self._look is not None:
             self._look(state)

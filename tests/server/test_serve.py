@@ -171,6 +171,7 @@ def test_a_damaged_member_is_restored_by_its_peers(tmp_path: Path, harm: str) ->
         fill(cluster.client_ports[0], first=20)
         victim.start().wait_serving()
         assert "recovering" in victim.stderr
+        victim.wait_for("recovered")  # until then it serves, but there is no quorum without both others
         # What it had, and what it missed; and it counts again: with one of the others gone there is a quorum.
         assert read(cluster.client_ports[1], "/k39") == b"v" * 300
         assert read(cluster.client_ports[1], "/k5") == b"v" * 300
