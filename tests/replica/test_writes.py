@@ -10,7 +10,7 @@ from coord.replica.proposals import Proposals
 from coord.replica.settings import ReplicaSettings
 from coord.wire.client_frames import Hello
 from coord.wire.peer_frames import Forward, ForwardRefused
-from tests.replica.cluster import TICK_MS, Cluster
+from tests.replica.cluster import TICK_MS, Client, Cluster
 
 
 def requests_in_order(cluster: Cluster, session: int) -> list[int]:
@@ -22,6 +22,16 @@ def requests_in_order(cluster: Cluster, session: int) -> list[int]:
             change[5] for change in cluster.revisions[number][3] if change[4] == session
         )
     ]
+
+
+def lose_a_lot(cluster: Cluster, client: Client, path: str) -> int:
+    """``client`` creates ``path``: its member passes that on, and it never arrives. The request."""
+    cluster.hold_messages(Forward, client.member)
+    request = client.write(Create(path))
+    cluster.settle()
+    cluster.heal()
+    cluster.held.clear()
+    return request
 
 
 def same_everywhere(cluster: Cluster) -> None:
@@ -136,7 +146,7 @@ def test_a_retry_after_a_restart_from_a_snapshot() -> None:
 
 
 def test_a_lost_lot_does_not_stop_a_follower_while_others_write() -> None:
-    """One lot of follower F is lost; the leader stays, and refuses F's later lots, for they come after a hole.
+    """Lots of follower F are lost, and none comes after them for the leader to refuse: F's patience is all there is.
 
     Meanwhile member G's clients go on writing: that F applies their commands is no progress of its own.
     """
@@ -145,12 +155,8 @@ def test_a_lost_lot_does_not_stop_a_follower_while_others_write() -> None:
     client, other = cluster.client(unlucky), cluster.client(busy)
     other.write(Create("/busy"))
     cluster.settle()
-    cluster.hold_messages(Forward, unlucky)
-    client.write(Create("/a"))
-    cluster.settle()
-    cluster.heal()
-    cluster.held.clear()
-    second = client.write(Create("/a/b"))
+    lose_a_lot(cluster, client, "/a")
+    second = lose_a_lot(cluster, client, "/a/b")
     for _ in range(2 * cluster.settings.resend_ticks):
         other.write(Set("/busy", b"x"))
         cluster.tick()
@@ -163,11 +169,7 @@ def test_what_a_leader_did_not_take_is_passed_on_again_at_once() -> None:
     cluster = Cluster()
     follower = cluster.followers()[0]
     client = cluster.client(follower)
-    cluster.hold_messages(Forward, follower)
-    client.write(Create("/a"))
-    cluster.settle()
-    cluster.heal()
-    cluster.held.clear()
+    lose_a_lot(cluster, client, "/a")
     second = client.write(Create("/a/b"))
     cluster.tick(3)  # of resend_ticks
     assert client.reply(second)[1] == OK
