@@ -56,10 +56,15 @@ class Connecting:
         if self._opened:
             raise InvalidRequest("a client is opened once; make another one with connect")
         self._opened = True
-        client = Client(self, self._loop, self._loop.open())
         # Each view of the client holds this object, and its thread does not.
-        weakref.finalize(self, _forgotten, self._loop, self._made_at).atexit = False
-        return client
+        forgotten = weakref.finalize(self, _forgotten, self._loop, self._made_at)
+        forgotten.atexit = False
+        try:
+            return Client(self, self._loop, self._loop.open())
+        except BaseException:  # Ctrl-C, too: whatever has begun, nobody has a client to close
+            self._loop.stop()
+            forgotten.detach()
+            raise
 
     def __enter__(self) -> Client:
         return self.open()

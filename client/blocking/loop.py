@@ -72,14 +72,12 @@ class Loop:
     # --- for its owner ---
 
     def open(self) -> Client:
-        """Start the thread; returns its client once that is connected. Raises what connecting raises."""
+        """Start the thread; returns its client once that is connected. Raises what connecting raises; after Ctrl-C,
+        which may come in any line of this, the thread may run, and is to be stopped.
+        """
         own(self)
         self._thread.start()
-        try:
-            self._opened.wait()
-        except BaseException:  # Ctrl-C
-            self.stop()
-            raise
+        self._opened.wait()
         if self._client is None:
             self._thread.join(CLOSE_SECONDS)
             raise self._failure or Disconnected(CLOSED, outcome="refused")
@@ -231,14 +229,20 @@ class Loop:
         if self._ended:
             self._begin_handed()
         elif not self._woken:
-            self._woken = True
             try:
-                loop = cast(asyncio.AbstractEventLoop, self._loop)
-                loop.call_soon_threadsafe(self._begin_handed, context=self._context)
-            except RuntimeError:
-                log.debug(
-                    "a client's loop has ended just now; its thread has a last look at what was handed over"
-                )
+                self._woken = True
+                self._wake()
+            except BaseException:
+                # Ctrl-C, and nobody knows how far that came: others find it woken, and count on it.
+                self._wake()
+                raise
+
+    def _wake(self) -> None:
+        try:
+            loop = cast(asyncio.AbstractEventLoop, self._loop)
+            loop.call_soon_threadsafe(self._begin_handed, context=self._context)
+        except RuntimeError:
+            log.debug("a client's loop has ended just now; its thread has a last look at what was handed over")
 
     # --- in the thread ---
 
@@ -264,6 +268,8 @@ class Loop:
         return scope
 
     def _stop(self) -> None:
+        if self._ended:
+            return  # in whatever thread
         if self._leave is not None:
             self._leave.set()
         if self._whole is not None and self._client is None:

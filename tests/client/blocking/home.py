@@ -75,6 +75,10 @@ def sent(client: Client) -> int:
     return len(client._client._core._requests._waiting)
 
 
+def client_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "coord-client"]
+
+
 def until(condition: Callable[[], object]) -> None:
     """Wait for what nobody tells."""
     while not condition():

@@ -21,7 +21,7 @@ from coord.client.blocking import (
     connect,
     when,
 )
-from tests.client.blocking.home import ctrl_c, home, sent, threads
+from tests.client.blocking.home import client_threads, ctrl_c, home, sent, threads, until
 
 
 def test_the_tree() -> None:
@@ -238,6 +238,7 @@ def test_ctrl_c_while_connecting_and_while_waiting_for_news() -> None:
             never.children("/")
         at.doors[0].deaf = False
         at.cut(at.doors[0])
+        until(lambda: len(client_threads()) == 1)  # the one that connected has left
 
 
 def test_a_session_that_is_over_ends_every_wait() -> None:

@@ -5,6 +5,9 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 
 import pytest
@@ -19,16 +22,12 @@ from coord.client.blocking import (
     Unavailable,
     connect,
 )
-from tests.client.blocking.home import home, sent, threads, until
+from tests.client.blocking.home import client_threads, home, sent, threads, until
 
 OVER = (State.ENDED, State.CLOSED)
 """In the one if the member said that the session is over before the client was closed, or else in the other."""
 
 OVER_ERRORS = (SessionEnded, Disconnected)
-
-
-def client_threads() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if each.name == "coord-client"]
 
 
 def test_leaving_the_block_ends_the_session_and_the_thread() -> None:
@@ -150,6 +149,65 @@ def test_connecting_where_nobody_is() -> None:
             raise AssertionError("not reached")
     assert caught.value.outcome == "refused"
     assert not client_threads()
+
+
+@contextmanager
+def ctrl_c_after(where: object, name: str) -> Iterator[None]:
+    """As if it had come when the method was done, and before its caller went on."""
+    method = getattr(where, name)
+
+    def interrupted(*args: object) -> None:
+        method(*args)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+@pytest.mark.parametrize("when", ["the thread is started", "it is waited for", "it is open"])
+def test_ctrl_c_at_any_moment_of_connecting_leaves_nothing_behind(when: str) -> None:
+    with home() as at:
+        connecting = connect(at.endpoints)
+        loop = connecting._loop
+        where, name = {
+            "the thread is started": (loop._thread, "start"),
+            "it is waited for": (loop._opened, "wait"),
+            "it is open": (loop, "open"),
+        }[when]
+        with ctrl_c_after(where, name):
+            connecting.open()
+        loop.join(10)
+        assert not client_threads()
+        if (
+            when == "it is open"
+        ):  # else one may be opened just now that it never hears of, and ends by its timeout
+            assert not at.sessions
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            del connecting, loop, where
+            gc.collect()
+
+
+def test_ctrl_c_while_something_is_handed_over_keeps_nobody_from_it() -> None:
+    with home() as at, connect(at.endpoints) as client:
+        loop = client._loop._loop
+        assert loop is not None
+        wake = loop.call_soon_threadsafe
+
+        def interrupted(*_: object, **__: object) -> None:
+            patch.undo()
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "call_soon_threadsafe", interrupted)
+            handed = threading.Event()
+            with pytest.raises(KeyboardInterrupt):
+                client._loop.hand(handed.set)
+        assert loop.call_soon_threadsafe == wake
+        assert handed.wait(10), "another thread may count on it"
+        assert client.children("/", deadline=10) == []
 
 
 def test_an_unclosed_client_is_told_of_and_its_session_ends() -> None:
