@@ -1,13 +1,12 @@
 """The store as a sequence of sections, taken while it goes on changing; and back.
 
-Beginning a snapshot copies a list of the paths and keeps the tree's shadow: whatever changes from then on
-leaves its old znode there (znodes are immutable, so keeping one costs a reference). The walk then takes
-each path's znode from the shadow, if it is in it, and from the tree otherwise, a section at a time,
-whenever the caller likes. No pause grows with the store but the copy of the list of paths (15 ms for a
-million, and more where the processor's caches have other work).
+Znodes, of which there may be millions, come from a walk through the tree, a section at a time, whenever the
+caller likes (``walk.py``): no pause grows with their number, at the beginning, at the end or between. Of all
+else, of which there is less, lists are copied at the beginning.
 
-Rejected: a fork (copy-on-write doubles the memory as reference counts are touched, and forking a
-threaded process is a gamble), and a persistent tree (log-many allocations for each write).
+Rejected: a list of the paths, copied at the beginning (15 to 50 ms for a million), a fork (copy-on-write doubles the
+memory as reference counts are touched, and forking a threaded process is a gamble), and a persistent tree (log-many
+allocations for each write).
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from coord.store.claims import DEFAULT, FIRST, SHARED, Claim, Claims
 from coord.store.columns import pack_revisions, pack_znodes, unpack_revisions, unpack_znodes
 from coord.store.sessions import Session, weight
 from coord.store.store import Store
-from coord.store.znode import Znode
+from coord.store.walk import Walk
 
 HEAD, SESSIONS, HISTORY, ZNODES, CLAIMS, CLAIM_PATHS, FENCES = 1, 2, 3, 4, 5, 6, 7
 HELD_BACK, LANES, RATES, LOST = 8, 9, 10, 11
@@ -30,8 +29,6 @@ SNAPSHOT_VERSION: Final = 3
 _COUNTS: Final = ("sessions", "znodes", "claims", "unsettled")
 """Of the head: how many there must be in the end."""
 
-_PATHS_AT_ONCE: Final = 1024
-
 Section = tuple[int, list[Any]]
 """``(kind, rows)``; of znodes and history, columns instead (columns.py)."""
 
@@ -40,14 +37,12 @@ class StoreSnapshot:
     """Iterates over the sections of ``store`` as it was when this was made. One at a time for each store."""
 
     def __init__(self, store: Store, section_bytes: int = 256 * 1024) -> None:
-        check(store.tree.shadow is None, "one snapshot at a time")
+        check(store.tree.keep is None, "one snapshot at a time")
         self.applied_index = store.applied_index
         self.revision = store.revision
         self._tree = store.tree
-        self._shadow: dict[str, Znode] = {}
-        store.tree.shadow = self._shadow
-        # Last first, to be taken from its end bit by bit: letting go of the whole list at once would be a pause, too.
-        self._paths = list(reversed(store.tree.znodes))
+        self._znodes = Walk(store.tree, store.revision)
+        store.tree.keep = self._znodes.keep
         self._section_bytes = section_bytes
         head = {
             "version": SNAPSHOT_VERSION,
@@ -58,7 +53,7 @@ class StoreSnapshot:
             "openers": [[member, *last] for member, last in store.openers.items()],
             "limits": {name: getattr(store.limits, name) for name in limit_names(StoreLimits)},
             "sessions": len(store.sessions),
-            "znodes": len(self._paths),
+            "znodes": len(store.tree.znodes),
             "incarnation": store.incarnation,
             "next_claim": store.claims.next_claim,
             "claims": len(store.claims.by_number),
@@ -82,8 +77,8 @@ class StoreSnapshot:
 
     def close(self) -> None:
         """Let go of the tree; needed after the last section, or when giving up."""
-        if self._tree.shadow is self._shadow:
-            self._tree.shadow = None
+        if self._tree.keep == self._znodes.keep:
+            self._tree.keep = None
 
     def _walk(
         self,
@@ -100,23 +95,8 @@ class StoreSnapshot:
         for rows in _in_lots(history, self._section_bytes, _revision_weight):
             yield HISTORY, pack_revisions(rows)
         history.clear()  # now, while the store has most of it: at the end it would be the last to let go of all
-        shadow, znodes, paths = self._shadow, self._tree.znodes, self._paths
-        lot_paths, lot, size = [], [], 0
-        while paths:
-            some = paths[: -_PATHS_AT_ONCE - 1 : -1]
-            del paths[-_PATHS_AT_ONCE:]
-            for path in some:
-                znode = shadow.get(path)
-                if znode is None:
-                    znode = znodes[path]
-                lot_paths.append(path)
-                lot.append(znode)
-                size += len(znode[0]) + len(path) + 20
-                if size >= self._section_bytes:
-                    yield ZNODES, pack_znodes(lot_paths, lot)
-                    lot_paths, lot, size = [], [], 0
-        if lot:
-            yield ZNODES, pack_znodes(lot_paths, lot)
+        for lot in self._znodes.lots(self._section_bytes):
+            yield ZNODES, pack_znodes(*lot)
         claims.sort()  # by number: sections of equal stores are equal
         for claim_rows in _in_lots(claims, self._section_bytes, _claim_weight):
             yield CLAIMS, claim_rows

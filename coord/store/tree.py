@@ -1,11 +1,11 @@
 """The tree: znodes by path, and what is derived from them.
 
 Three primitives change it (:meth:`Tree.insert`, :meth:`Tree.replace`, :meth:`Tree.remove`); each keeps the
-derived tables right, can be undone (for a multi that fails midway), and keeps the old znode for a
-snapshot that is being written meanwhile.
+derived tables right, can be undone (for a multi that fails midway), and hands the old znode to a snapshot that is being
+written meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -30,7 +30,7 @@ class Tree:
         "_ttl_paths",
         "data_bytes",
         "ephemerals",
-        "shadow",
+        "keep",
         "touched",
         "undo",
         "znodes",
@@ -47,8 +47,8 @@ class Tree:
         # (cluster ms, path): for each TTL znode at least one at or before its true deadline (the znode holds it).
         self.data_bytes = 0  # values and paths
         self.undo: Undo | None = None
-        self.shadow: dict[str, Znode] | None = None
-        # While a snapshot is written: the znodes as they were when it began, of those changed or gone since.
+        self.keep: Callable[[str, Znode], object] | None = None
+        """While a snapshot is written: told of each znode that is about to be replaced or removed (walk.py)."""
         self.touched: Callable[[str], object] | None = None
         """Told of each path that came or went (candidates.py)."""
 
@@ -60,8 +60,8 @@ class Tree:
 
     def replace(self, path: str, before: Znode, after: Znode) -> None:
         """Put ``after`` in the place of ``before``: same owner, same kind."""
-        if self.shadow is not None:
-            self.shadow.setdefault(path, before)
+        if self.keep is not None:
+            self.keep(path, before)
         self.znodes[path] = after
         self.data_bytes += len(after[0]) - len(before[0])
         if self.undo is not None:
@@ -121,6 +121,11 @@ class Tree:
     def children(self, path: str) -> SortedNames:
         """The names of the children, in order; not to be changed by the caller."""
         return self._names.get(path, _NO_NAMES)
+
+    @property
+    def parents(self) -> KeysView[str]:
+        """The paths that have children, as they are at any time."""
+        return self._names.keys()
 
     def child_count(self, path: str) -> int:
         names = self._names.get(path)
@@ -195,8 +200,8 @@ class Tree:
 
     def _remove(self, path: str, znode: Znode) -> None:
         check(path not in self._names, "only a childless znode is removed", path)
-        if self.shadow is not None:
-            self.shadow.setdefault(path, znode)
+        if self.keep is not None:
+            self.keep(path, znode)
         del self.znodes[path]
         self.data_bytes -= len(znode[0]) + len(path)
         above = parent(path)

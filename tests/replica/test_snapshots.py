@@ -47,7 +47,7 @@ def test_made_while_writing_and_started_from() -> None:
         assert member.snapshots_saved >= 1
         assert member.disk.start_index > 10  # the log was trimmed
         assert member.state.raft.first_index > 10
-        assert member.store.tree.shadow is None or member.saving
+        assert member.store.tree.keep is None or member.saving
         assert number in (1, 2, 3)
     same(cluster)
     before = picture(cluster.members[1].store)
@@ -203,7 +203,7 @@ def test_a_snapshot_installed_while_an_own_one_is_made() -> None:
     cluster.heal()
     # Only what installs gets through at first, so that the own one is not finished before.
     cluster.until(lambda: cluster.members[behind].snapshots_installed == 1)
-    assert cluster.members[behind].store.tree.shadow is None
+    assert cluster.members[behind].store.tree.keep is None
     saved = cluster.members[behind].snapshots_saved
     busy(cluster, client, 120, 300)
     cluster.tick(300)

@@ -104,7 +104,7 @@ class Copy:
             if section is None:
                 self.snapshot.close()
                 self.snapshot = None
-                assert self.machine.store.tree.shadow is None
+                assert self.machine.store.tree.keep is None
                 self.store = loaded(self.sections)
                 assert picture(self.store) == self.pictured
                 break

@@ -1,0 +1,95 @@
+"""A walk gives the tree as it was when it began, whatever happens to the tree meanwhile."""
+
+import random
+
+import pytest
+
+from coord.api.paths import ROOT, join, parent
+from coord.store import walk as walk_module
+from coord.store.tree import Tree
+from coord.store.walk import Walk
+from coord.store.znode import Znode, new_znode
+
+LOT = 60  # bytes: two or three znodes
+NAMES = ["a", "a-b", "a.b", "aa", "b", "é", "\U0001f511"]
+"""Some of them sort otherwise beside a slash than among their siblings."""
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk_module, "_NAMES_AT_ONCE", 2)
+
+
+class Growing:
+    """A tree that changes at random, one revision at a time."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.tree = Tree()
+        self.revision = 0
+
+    def change(self) -> None:
+        self.revision += 1
+        tree, dice = self.tree, self.dice
+        path = dice.choice(list(tree.znodes))
+        before = tree.znodes[path]
+        what = dice.random()
+        if what < 0.3:
+            tree.replace(path, before, (b"%d" % self.revision, *before[1:]))
+        elif what < 0.65:
+            below = join(path, dice.choice(NAMES))
+            if below not in tree.znodes:
+                tree.insert(below, new_znode(b"", self.revision, 0))
+        else:
+            for each in reversed(tree.subtree(path, 1_000) or []):
+                if each != ROOT:
+                    tree.remove(each, tree.znodes[each])
+            if path != ROOT and dice.random() < 0.5:  # and at once there is another one
+                tree.insert(path, new_znode(b"", self.revision, 0))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_it_gives_what_there_was_and_each_once(seed: int) -> None:
+    grows = Growing(seed)
+    for _ in range(80):
+        grows.change()
+    there_was: dict[str, Znode] = dict(grows.tree.znodes)
+    walk = Walk(grows.tree, grows.revision)
+    grows.tree.keep = walk.keep
+    found: list[tuple[str, Znode]] = []
+    for paths, znodes in walk.lots(LOT):
+        assert 0 < len(paths) == len(znodes)
+        found += zip(paths, znodes, strict=True)
+        for _ in range(grows.dice.randrange(6)):
+            grows.change()
+    assert len(found) == len(there_was)
+    assert dict(found) == there_was
+
+
+def test_it_keeps_only_what_it_has_yet_to_come_by() -> None:
+    tree = Tree()
+    for number in range(100):
+        tree.insert(f"/{number:02}", new_znode(b"", 1, 0))
+    walk = Walk(tree, 1)
+    tree.keep = walk.keep
+    lots = walk.lots(LOT)
+    while "/50" not in next(lots)[0]:
+        pass
+    for number in range(100):
+        path = f"/{number:02}"
+        tree.replace(path, tree.znodes[path], new_znode(b"later", 2, 0))
+        tree.replace(path, tree.znodes[path], new_znode(b"later still", 3, 0))
+    assert 40 < len(walk._kept) <= 50
+    rest = [each for lot in lots for each in zip(*lot, strict=True)]
+    assert not walk._kept
+    assert {znode[0] for _, znode in rest} == {b""}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_goes_by_name_a_parent_before_what_is_below_it(seed: int) -> None:
+    grows = Growing(seed)
+    for _ in range(80):
+        grows.change()
+    found = [path for paths, _ in Walk(grows.tree, grows.revision).lots(LOT) for path in paths]
+    assert found == sorted(grows.tree.znodes, key=lambda path: path.rstrip("/").split("/"))
+    assert all(parent(path) in found[: place + 1] for place, path in enumerate(found))
