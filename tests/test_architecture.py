@@ -68,6 +68,9 @@ PURE_NAMES = ("io.BytesIO", "urllib.parse.parse_qsl", "urllib.parse.unquote")
 
 BANNED_CALLS = ("open", "input", "print", "hash", "id", "eval", "exec", "compile", "__import__", "breakpoint")
 
+MAY_HASH = "coord.store.znodes"
+"""A hash differs from process to process; here it picks a part of a table, and what the table gives out is sorted."""
+
 # Sets of strings iterate in another order in each process. These take them in whole, whatever the order:
 _ORDERLESS = ("sorted", "len", "min", "max", "sum", "any", "all", "set", "frozenset", "bool")
 
@@ -162,6 +165,8 @@ def purity_faults(module: str, source: str, known_sets: frozenset[str] = frozens
         elif isinstance(node, ast.Global):
             faults.append(f"{module}:{node.lineno}: global")
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BANNED_CALLS:
+            if (module, node.func.id) == (MAY_HASH, "hash"):
+                continue
             faults.append(f"{module}:{node.lineno}: {node.func.id}()")
     names = known_sets | sets_named_in(tree)
     faults += [f"{module}:{line}: iterates over a set" for line in set_iterations(tree, names)]

@@ -14,6 +14,7 @@ from coord.api.paths import ROOT, join, name, parent
 from coord.store.columns import Unpacked
 from coord.store.names import SortedNames
 from coord.store.znode import Znode, new_znode
+from coord.store.znodes import Znodes
 
 _NO_NAMES: Final = SortedNames()
 
@@ -37,7 +38,8 @@ class Tree:
     )
 
     def __init__(self) -> None:
-        self.znodes: dict[str, Znode] = {ROOT: new_znode(b"", 0, 0)}
+        self.znodes: Final = Znodes()
+        self.znodes.add(ROOT, new_znode(b"", 0, 0))
         self._names: dict[str, SortedNames] = {}  # of those that have children
         self.ephemerals: dict[
             int, dict[str, None]
@@ -62,7 +64,7 @@ class Tree:
         """Put ``after`` in the place of ``before``: same owner, same kind."""
         if self.keep is not None:
             self.keep(path, before)
-        self.znodes[path] = after
+        self.znodes.replace(path, after)
         self.data_bytes += len(after[0]) - len(before[0])
         if self.undo is not None:
             self.undo.append((path, before, after))
@@ -90,7 +92,7 @@ class Tree:
         ``below`` gathers their names by parent, for :meth:`restored`: sorting all names of a parent at the end costs a
         tenth of finding each one's place, which is most of what loading a large snapshot would cost.
         """
-        self.znodes.update(zip(found.paths, found.znodes, strict=True))
+        self.znodes.put_all(zip(found.paths, found.znodes, strict=True))
         self.data_bytes += found.data_bytes
         siblings = [below.setdefault(parent, []) for parent in found.parents]
         if len(siblings) == 1:
@@ -177,7 +179,7 @@ class Tree:
         return self._ttl_heap[0][0] if self._ttl_heap else None
 
     def _insert(self, path: str, znode: Znode) -> None:
-        self.znodes[path] = znode
+        self.znodes.add(path, znode)
         self.data_bytes += len(znode[0]) + len(path)
         above, _, name = path.rpartition("/")
         names = self._names.get(above or ROOT)
@@ -202,7 +204,7 @@ class Tree:
         check(path not in self._names, "only a childless znode is removed", path)
         if self.keep is not None:
             self.keep(path, znode)
-        del self.znodes[path]
+        self.znodes.remove(path)
         self.data_bytes -= len(znode[0]) + len(path)
         above = parent(path)
         names = self._names[above]

@@ -25,6 +25,8 @@ from coord.api.ops import (
     Target,
 )
 from coord.limits import StoreLimits
+from coord.store.znode import Znode
+from coord.store.znodes import Znodes
 from tests.store.machine import Machine, check_claims, picture, reloaded
 
 
@@ -187,13 +189,15 @@ def test_free_ones_are_found_among_many_that_are_not() -> None:
     assert len(machine.do(ClaimFirst("/q", 2_990))[1]) == 2_990
     looked_at = 0
 
-    class Looking(dict[str, object]):
-        def __getitem__(self, key: str) -> object:
+    class Looking(Znodes):
+        def __getitem__(self, path: str) -> Znode:
             nonlocal looked_at
             looked_at += 1
-            return super().__getitem__(key)
+            return super().__getitem__(path)
 
-    store.tree.znodes = Looking(store.tree.znodes)  # type: ignore[assignment]
+    looking = Looking()
+    looking.put_all(store.tree.znodes.items())
+    store.tree.znodes = looking  # type: ignore[misc]
     assert [row[1] for row in machine.do(ClaimFirst("/q", 2))[1]] == ["02990", "02991"]
     assert looked_at < 20
 

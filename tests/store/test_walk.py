@@ -31,7 +31,7 @@ class Growing:
     def change(self) -> None:
         self.revision += 1
         tree, dice = self.tree, self.dice
-        path = dice.choice(list(tree.znodes))
+        path = dice.choice(sorted(tree.znodes))
         before = tree.znodes[path]
         what = dice.random()
         if what < 0.3:
