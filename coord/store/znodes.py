@@ -2,7 +2,7 @@
 
 A dict that is full makes itself twice as large, and moves all that it has, in one go: at 700 000 znodes that takes 60
 to 130 ms, in every member at the same entry of the log, and nobody is answered meanwhile. Here each of the parts grows
-by itself, at some time of its own, and moves a few thousand.
+by itself, at some time of its own, and moves a sixteenth. (More parts would pause less still, and take longer to load.)
 
 A path's hash says which part it is in: the dict needs it anyway. It differs from process to process, so nothing may
 depend on which part that is; iteration, which nothing but tests should want, is sorted.
@@ -16,7 +16,7 @@ from typing import Final
 
 from coord.store.znode import Znode
 
-_PARTS: Final = 256
+_PARTS: Final = 16
 _MASK: Final = _PARTS - 1
 
 
