@@ -1,10 +1,12 @@
 """Hand-overs of one contended lock: ``python bench/handovers.py --contenders 1000 --seconds 20``.
 
-So many clients, each with a session and a connection of its own, spread over some processes; each claims the lock,
-gives it up as soon as it has it, and stands in line again. A hand-over takes from the call that gives the lock up, in
-one process, until the next holder's task goes on, in another: both by the machine's monotonic clock.
+So many clients, each with a session and a connection of its own, spread over some processes; each enters the lock's
+block, leaves it as soon as it has it, and stands in line again. A hand-over takes from the end of one's block, in one
+process, until the next holder's task goes on, in another: both by the machine's monotonic clock.
 
-``--client kazoo`` is the same on ZooKeeper (``--endpoints`` are its), with kazoo's lock.
+Who leaves does not wait for the answer (``release_nowait=True``), and so gives up and stands in line again by one
+request; ``--confirm``: each waits for it, as the default is. ``--client kazoo`` is the same on ZooKeeper
+(``--endpoints`` are its), with kazoo's lock, which always waits.
 
 Without ``--endpoints`` it starts three members of its own, in a temporary folder, and tells their memory, too.
 *Packets* are what contenders' sockets received with something in them, for each hand-over: where a release wakes all
@@ -46,19 +48,19 @@ DATA_SEGMENTS_IN = 152
 # --- a process of contenders -----------------------------------------------------------------------------------------
 
 
-async def contend(client: Client, ends_at: float, seen: list[tuple[int, float, float]]) -> None:
-    lock, clock = Lock(client, PATH), time.monotonic
+async def contend(
+    client: Client, confirm: bool, ends_at: float, seen: list[tuple[int, float, float]]
+) -> None:
+    lock, clock = Lock(client, PATH, release_nowait=not confirm), time.monotonic
     while True:
-        grant = await lock.acquire(deadline=inf)
-        granted = clock()
-        if granted >= ends_at:
-            await grant.release()
-            return
-        seen.append((grant.token.revision, granted, clock()))
-        await grant.release()
+        async with lock.hold(deadline=inf) as grant:
+            granted = clock()
+            if granted >= ends_at:
+                return
+            seen.append((grant.token.revision, granted, clock()))
 
 
-async def work(endpoints: str, contenders: int) -> None:
+async def work(endpoints: str, confirm: bool, contenders: int) -> None:
     """Says ``ready``; begins when it is told until when; says what it has seen."""
     async with AsyncExitStack() as stack:
         clients: list[Client] = []
@@ -73,7 +75,7 @@ async def work(endpoints: str, contenders: int) -> None:
             scope.deadline = anyio.current_time() + ends_at - time.monotonic()
             async with anyio.create_task_group() as tasks:
                 for client in clients:
-                    tasks.start_soon(contend, client, ends_at, seen)
+                    tasks.start_soon(contend, client, confirm, ends_at, seen)
         used = time.process_time() - used
         print(json.dumps({"seen": seen, "packets": packets() - before, "cpu_s": used}), flush=True)
 
@@ -149,7 +151,13 @@ def cpu_s(pids: list[int]) -> float:
 
 
 def measure(
-    kind: str, endpoints: str, contenders: int, processes: int, seconds: float, pids: list[int]
+    kind: str,
+    endpoints: str,
+    confirm: bool,
+    contenders: int,
+    processes: int,
+    seconds: float,
+    pids: list[int],
 ) -> dict[str, Any]:
     if kind == "coord":
         anyio.run(lead, endpoints)
@@ -158,7 +166,7 @@ def measure(
     for number in range(processes):
         part = contenders // processes + (number < contenders % processes)
         command = [sys.executable, __file__, "--client", kind]
-        command += ["--endpoints", endpoints, "--work", str(part)]
+        command += ["--endpoints", endpoints, "--work", str(part), *["--confirm"] * confirm]
         workers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     found: list[dict[str, Any]] = []
     try:
@@ -220,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", help="members that run already (else three are started)")
     parser.add_argument("--client", choices=("coord", "kazoo"), default="coord")
+    parser.add_argument("--confirm", action="store_true", help="wait for the answer when a block is left")
     parser.add_argument("--contenders", type=int, default=8)
     parser.add_argument("--processes", type=int, default=4, help="that the contenders are spread over")
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -230,14 +239,18 @@ def main() -> None:
         if given.client == "kazoo":
             handovers_kazoo.work(given.endpoints, given.work)
         else:
-            anyio.run(work, given.endpoints, given.work)
+            anyio.run(work, given.endpoints, given.confirm, given.work)
         return
     if given.client == "kazoo" and not given.endpoints:
         parser.error("kazoo's contenders want --endpoints of ZooKeeper")
     if given.contenders < 2 or given.processes < 1 or given.seconds <= 0:
         parser.error("it takes two contenders, a process, and some time")
     tell = partial(
-        measure, given.client, contenders=given.contenders, processes=min(given.processes, given.contenders)
+        measure,
+        given.client,
+        confirm=given.confirm,
+        contenders=given.contenders,
+        processes=min(given.processes, given.contenders),
     )
     if given.endpoints:
         found = tell(given.endpoints, seconds=given.seconds, pids=[])

@@ -25,7 +25,7 @@ from coord.api.ops import Claims as ListClaims
 from coord.api.results import ClaimFacts, ClaimPage, Released, Rotated
 from coord.api.tokens import Token
 from coord.client.calls import Calls, typed
-from coord.client.core.arguments import PAGE, hold_back_ms, lanes_of, milliseconds
+from coord.client.core.arguments import PAGE, delay_ms, hold_back_ms, lanes_of
 from coord.client.core.claims import OwnClaim
 from coord.client.grant import Grant
 from coord.client.waiting import Waiter
@@ -129,8 +129,8 @@ class Claiming(Calls):
         """How many units of ``path`` can be held at a time, and for how many seconds after the *expiry* of a holder's
         session nobody is granted it: for resources that can't check tokens. They go with the znode, which must exist.
         """
-        delay_ms = 0 if lock_delay == 0 else max(milliseconds(lock_delay, "a lock_delay"), 1)
-        await self._write(ClaimSettings(path, capacity, delay_ms).row(), deadline)
+        lock_delay_ms = delay_ms(lock_delay, "a lock_delay")
+        await self._write(ClaimSettings(path, capacity, lock_delay_ms).row(), deadline)
 
     async def hold_back(self, path: str, delay: float | None, *, deadline: float | None = None) -> None:
         """Grant no claim of ``path`` for ``delay`` seconds of cluster time, which stands still while the cluster has no

@@ -1,5 +1,6 @@
 """What a claim gives: a znode held by this client, for as long as it can be sure of that."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from coord.client.core.namespace import Namespace
 from coord.client.core.request import NEVER, Request
 from coord.client.kept import GRANT, KeptHere
 from coord.client.link import Link
+from coord.limits import TOKEN_TTL_MAX_MS
 
 
 class Grant(KeptHere):
@@ -65,8 +67,10 @@ class Grant(KeptHere):
 
     @property
     def held(self) -> bool:
-        """Whether it is certain that nobody else is granted it now. Any thread may ask."""
-        return self._claim.over is None and self._link.remaining() > 0
+        """Whether it is certain that nobody else is granted it now: not any more once it is being given up. Any thread
+        may ask.
+        """
+        return self.remaining() > 0
 
     @property
     def over(self) -> CoordError | None:
@@ -78,7 +82,8 @@ class Grant(KeptHere):
 
         (Not if somebody forces it to be released, or deletes the znode: that is told as soon as it is heard.)
         """
-        return 0.0 if self._claim.over is not None else self._link.remaining()
+        claim = self._claim
+        return 0.0 if claim.over is not None or claim.given_up else self._link.remaining()
 
     def check(self) -> None:
         """Raise :class:`~coord.api.errors.NotHeld` or :class:`~coord.api.errors.SessionEnded` unless it is ``held``."""
@@ -89,6 +94,8 @@ class Grant(KeptHere):
             raise SessionEnded(
                 f"nothing was heard of the members for the session's timeout: the claim of {self.path} may be over"
             )
+        if self._claim.given_up:
+            raise NotHeld(f"the claim of {self.path} is being given up")
 
     async def wait_over(self) -> CoordError:
         """Wait until it is over; returns why: :class:`~coord.api.errors.NotHeld` or
@@ -121,7 +128,7 @@ class Grant(KeptHere):
         was held at some moment during the call. Raises :class:`~coord.api.errors.NotHeld` (refused) when it is not.
         """
         self.check()
-        ttl_ms = 0 if ttl is None else max(milliseconds(ttl, "a ttl"), 1)
+        ttl_ms = 0 if ttl is None else max(milliseconds(ttl, "a ttl", TOKEN_TTL_MAX_MS / 1000), 1)
         waiter = self._link.waiter()
         request = self._claims.sign(self.number, ttl_ms, waiter, self._link.deadline(deadline))
         row = await self._link.finished(request, Request.row)
@@ -130,12 +137,15 @@ class Grant(KeptHere):
     def release_nowait(self) -> None:
         """Give it up, and do not wait for the answer: for code that must not wait. It is sent, and applied, in any
         case while the session lives. One that is over already is no error.
+
+        What this client asks for at once after it (a claim, to stand in line again) is sent together with it.
         """
-        if self._claim.over is not None:
+        claim = self._claim
+        if claim.over is not None:
             return
         self._link.check_home()
         try:
-            self._claims.release(self._claim.number)
+            claim.give_up_by(self._claims.release(claim.number))
         except CoordError:
             return  # the session is over, and its claims with it
         self._link.settle()
@@ -155,6 +165,7 @@ class Grant(KeptHere):
             return
         waiter = self._link.waiter()
         request = self._claims.release(self._claim.number, to, waiter, ends_at)
+        self._claim.give_up_by(request)
         try:
             await self._link.finished(request, Request.row)
         except NotHeld:
@@ -175,8 +186,45 @@ class Grant(KeptHere):
             try:
                 await self.release(deadline=RELEASE_SECONDS)
             except CoordError:
-                if self.held:
+                if self._claim.over is None and self._link.remaining() > 0:
                     raise
+
+
+def on_over(grant: Grant, heard: Callable[[], None]) -> Callable[[], None]:
+    """Have ``heard()`` called in the event loop, soon after the end of ``grant`` was heard; that may have been before.
+    Returns a function that ends this. For blocks, which need no task to look out then.
+    """
+    bell = _Over(grant._link, grant._claim, heard)
+    grant._claim.bells[bell] = None
+    bell.set()
+    return bell.end
+
+
+class _Over:
+    """Rings when it is over, and at no other change.
+
+    One turn late: 1. A write in the block is done, and the claim is lost just after it. 2. The news of both come
+    together. 3. Were the block cancelled first, what it wrote would have been done, and nobody been told.
+    """
+
+    __slots__ = ("_claim", "_heard", "_link")
+
+    def __init__(self, link: Link, claim: OwnClaim, heard: Callable[[], None]) -> None:
+        self._link = link
+        self._claim = claim
+        self._heard: Callable[[], None] | None = heard
+
+    def set(self) -> None:
+        if self._claim.over is not None:
+            self._link.soon(self._ring)
+
+    def end(self) -> None:
+        self._claim.bells.pop(self, None)
+        self._heard = None
+
+    def _ring(self) -> None:
+        if self._heard is not None:
+            self._heard()
 
 
 RELEASE_SECONDS = 1.0

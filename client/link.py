@@ -150,7 +150,7 @@ class Link(Streams):
             ends_at = now + seconds
         except (TypeError, OverflowError):
             ends_at = float("nan")
-        if not isinstance(ends_at, float) or ends_at != ends_at:
+        if not isinstance(ends_at, float) or ends_at != ends_at or isinstance(seconds, bool):
             raise InvalidRequest(f"a deadline is a number of seconds, not {seconds!r:.40}")
         return ends_at
 
@@ -161,6 +161,10 @@ class Link(Streams):
     def waiter(self) -> Waiter:
         """For the context of a request, and :meth:`finished`."""
         return self._home.waiter()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have ``call()`` called after those who are woken now."""
+        self._home.soon(call)
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``work`` beside the link, until the client is over. It must not raise."""

@@ -7,7 +7,7 @@ rescheduling 6.4 µs. Everything that is not done for each call waits by anyio's
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,9 @@ class Home(Protocol):
 
     def waiter(self) -> Waiter: ...
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have ``call()`` called in its next turn: whoever was woken in this one comes before, or at the same time."""
+
 
 def here() -> Home:
     """Of the running event loop."""
@@ -59,6 +62,9 @@ class AsyncioHome:
     def waiter(self) -> "AsyncioWaiter":
         return AsyncioWaiter(self._loop)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        self._loop.call_soon(call)
+
 
 class AsyncioWaiter:
     __slots__ = ("_future",)
@@ -75,7 +81,7 @@ class AsyncioWaiter:
 
 
 class TrioHome:
-    __slots__ = ("_lowlevel", "_thread")
+    __slots__ = ("_lowlevel", "_thread", "_token")
 
     what = "thread"
 
@@ -84,12 +90,16 @@ class TrioHome:
 
         self._lowlevel = trio.lowlevel
         self._thread = get_ident()
+        self._token = trio.lowlevel.current_trio_token()
 
     def is_here(self) -> bool:
         return get_ident() == self._thread
 
     def waiter(self) -> "TrioWaiter":
         return TrioWaiter(self._lowlevel)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self._token.run_sync_soon(call)
 
 
 class TrioWaiter:

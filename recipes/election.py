@@ -61,7 +61,7 @@ from coord.client import (
     Token,
     Watch,
 )
-from coord.recipes.arguments import Deadline, checked_client, checked_path
+from coord.recipes.arguments import Deadline, checked_client, checked_path, checked_seconds
 from coord.recipes.held import Held
 from coord.recipes.scope import Lost
 
@@ -167,10 +167,16 @@ class Election:
         while True:
             number = to if isinstance(to, int) else await self._first_of(to, tried, due)
             try:
-                # In one piece: whoever gives a leadership up by his own will is not told that it is lost.
+                # In one piece: whoever gives a leadership up by his own will is not told that it is lost. Said before
+                # it is sent: the news that the claim is over comes ahead of the answer, and the block of a plain
+                # thread, which is another task's, may have ended by then.
                 with anyio.CancelScope(shield=True):
-                    await leadership.grant.hand_over(number, deadline=due.left)
                     leadership._handed_over = True
+                    try:
+                        await leadership.grant.hand_over(number, deadline=due.left)
+                    except BaseException:
+                        leadership._handed_over = False
+                        raise
             except Conflict as error:
                 if isinstance(to, int):
                     raise NotFound(error.message, error.details) from None
@@ -186,7 +192,7 @@ class Election:
         raise NotFound(f"no candidate of the name {name!r:.60} waits at {self.path!r:.80}")
 
     async def _campaign(self, deadline: float | None) -> Grant:
-        wait = deadline != 0
+        wait = deadline is None or checked_seconds(deadline) != 0
         try:
             return await self._client.claim(
                 self.path, wait=wait, label=self._value, deadline=deadline if wait else None
@@ -252,8 +258,9 @@ class Leading:
     ) -> bool:
         try:
             return await self._held.__aexit__(exc_type, exc, traceback)
-        except Lost:
-            if self._leadership is not None and self._leadership._handed_over:
+        except Lost as lost:
+            by_itself = isinstance(lost.__cause__, SessionEnded)
+            if self._leadership is not None and self._leadership._handed_over and not by_itself:
                 return True
             raise
 

@@ -10,8 +10,8 @@ from typing import Generic, Protocol, TypeVar
 import anyio
 
 from coord.client import Client, CoordError, Grant, InvalidRequest
-from coord.client.grant import RELEASE_SECONDS
-from coord.recipes.scope import Scope
+from coord.client.grant import RELEASE_SECONDS, on_over
+from coord.recipes.scope import Losable
 
 
 class HeldAll:
@@ -20,12 +20,23 @@ class HeldAll:
     The block is cancelled, and :class:`~coord.recipes.scope.Lost` raised where it was entered, as soon as one of the
     claims may be over: by the client's own clock, which comes before the service grants it to anybody else; or
     because somebody took it away by force or deleted its znode, which is told when it has happened. What is still
-    held is given back when the block ends, in whatever way.
+    held is given back when the block ends, in whatever way; with ``release_nowait`` nobody waits for the
+    service's answer to that.
     """
 
-    def __init__(self, client: Client, what: str, claim: Callable[[], Awaitable[Sequence[Grant]]]) -> None:
-        self._scope = Scope(client, what)
+    def __init__(
+        self,
+        client: Client,
+        what: str,
+        claim: Callable[[], Awaitable[Sequence[Grant]]],
+        release_nowait: bool = False,
+    ) -> None:
+        self._client = client
+        self._scope = Losable(client, what)
         self._claim = claim
+        self._release_nowait = release_nowait
+        self._deaf: Sequence[Callable[[], None]] = ()
+        """Called when the block ends: what becomes of the grants is no business of its any more."""
         self._grants: Sequence[Grant] = ()
         self._what = what
         self._entered = False
@@ -42,13 +53,9 @@ class HeldAll:
         except BaseException:
             self._entered = False  # who did not get in may try again
             raise
-        try:
-            await self._scope.begin()
-        except BaseException:
-            await release_all(grants)
-            raise
-        for grant in grants:
-            self._scope.start(partial(_look_out, grant))
+        self._scope.enter()
+        # The session's end is the end of its claims.
+        self._deaf = [on_over(grant, partial(self._lose, grant)) for grant in grants]
         return grants
 
     async def __aenter__(self) -> Sequence[Grant]:
@@ -60,14 +67,21 @@ class HeldAll:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        for deaf in self._deaf:
+            deaf()
         try:
             for grant in self._grants:
-                # The tasks that look out may have had no turn since: what the block did last was not covered then.
-                if not grant.held:
+                # By the clock, too: nobody may have looked at it since, and what the block did last was not covered.
+                if grant.over is not None or self._client.remaining() <= 0:
                     self._lose(grant)
-            return await self._scope.end(exc_type, exc, traceback)
+            return await self._scope.conclude(exc, self._scope.leave(exc_type, exc, traceback))
         finally:
-            await release_all(self._grants)
+            if self._release_nowait:
+                # No checkpoint either: the sender would have its turn there, and what is asked for next would go in a
+                # frame, and an entry of the log, of its own.
+                release_all_nowait(self._grants)
+            else:
+                await release_all(self._grants)
 
     def check(self) -> None:
         """Raise what one of the claims is over by."""
@@ -84,11 +98,13 @@ class HeldAll:
 class Held(HeldAll):
     """The same for one claim: ``async with Held(client, "the lock /a", claim) as grant: …``."""
 
-    def __init__(self, client: Client, what: str, claim: Callable[[], Awaitable[Grant]]) -> None:
+    def __init__(
+        self, client: Client, what: str, claim: Callable[[], Awaitable[Grant]], release_nowait: bool = False
+    ) -> None:
         async def one() -> list[Grant]:
             return [await claim()]
 
-        super().__init__(client, what, one)
+        super().__init__(client, what, one, release_nowait)
 
     async def __aenter__(self) -> Grant:  # type: ignore[override]
         [grant] = await self.begin()
@@ -107,13 +123,14 @@ async def release_all(grants: Sequence[Grant]) -> None:
             except BaseException:
                 # asyncio's own Task.cancel() goes through any shield. Each is sent at least, or the rest would be held
                 # for as long as the session lives.
-                for grant in reversed(left):
-                    grant.release_nowait()
+                release_all_nowait(left)
                 raise
 
 
-async def _look_out(grant: Grant) -> None:
-    raise await grant.wait_over()
+def release_all_nowait(grants: Sequence[Grant]) -> None:
+    """Have them given back, the last first."""
+    for grant in reversed(grants):
+        grant.release_nowait()
 
 
 T = TypeVar("T")

@@ -55,8 +55,10 @@ class Beside:
             await tasks.__aexit__(None, None, None)
 
 
-class Scope(Beside):
-    """A block, and tasks beside it that look out for its reasons to end."""
+class Losable:
+    """A block that somebody cancels by :meth:`lose`; there are no tasks. Entered and left by one task, as a cancel
+    scope is, and then :meth:`conclude` says what came of it.
+    """
 
     def __init__(self, client: Client, what: str) -> None:
         """``what`` is lost, if it is: "the membership of w1 in /workers"."""
@@ -66,15 +68,17 @@ class Scope(Beside):
         self._body = anyio.CancelScope()
         self.lost: Lost | None = None
 
-    async def begin(self) -> None:
-        """Begin the block, and look out for the end of the session."""
-        await super().begin()
+    def enter(self) -> None:
         self._body.__enter__()
-        self.start(self._wait_for_the_sessions_end)
 
-    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``work`` beside the block. A :class:`CoordError` that it raises is what the block is lost by."""
-        super().start(partial(self._run, work))
+    def leave(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """True: ``exc`` was nothing but the cancellation in here."""
+        return bool(self._body.__exit__(exc_type, exc, traceback))
 
     def lose(self, why: CoordError) -> None:
         """Cancel the block. Only the first reason counts."""
@@ -88,6 +92,30 @@ class Scope(Beside):
         if self.lost is not None:
             raise self.lost
 
+    async def conclude(self, exc: BaseException | None, mine: bool) -> bool:
+        """``mine`` is what :meth:`leave` said, and what the block's own end is to say. Raises :class:`Lost` where that
+        is why it ended.
+        """
+        if self.lost is None and self._client.state in (State.ENDED, State.CLOSED):
+            self.lose(await self._client.wait_ended())  # the task that looks out has had no turn since
+        if self.lost is not None and (exc is None or mine or isinstance(exc, SessionEnded | Lost)):
+            raise self.lost
+        return mine
+
+
+class Scope(Losable, Beside):
+    """The same, with tasks beside it that look out for its reasons to end."""
+
+    async def begin(self) -> None:
+        """Begin the block, and look out for the end of the session."""
+        await super().begin()
+        self.enter()
+        self.start(self._wait_for_the_sessions_end)
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``work`` beside the block. A :class:`CoordError` that it raises is what the block is lost by."""
+        super().start(partial(self._run, work))
+
     async def end(
         self,
         exc_type: type[BaseException] | None,
@@ -97,13 +125,9 @@ class Scope(Beside):
         """End the block, and the tasks. True: ``exc`` was nothing but the cancellation in here, and has gone.
         Raises :class:`Lost` where that is why.
         """
-        mine = bool(self._body.__exit__(exc_type, exc, traceback))
+        mine = self.leave(exc_type, exc, traceback)
         await self.finish()
-        if self.lost is None and self._client.state in (State.ENDED, State.CLOSED):
-            self.lose(await self._client.wait_ended())  # the task that looks out has had no turn since
-        if self.lost is not None and (exc is None or mine or isinstance(exc, SessionEnded | Lost)):
-            raise self.lost
-        return mine
+        return await self.conclude(exc, mine)
 
     async def _wait_for_the_sessions_end(self) -> None:
         self.lose(await self._client.wait_ended())

@@ -38,7 +38,7 @@ from coord.client import (
     NotFound,
     when,
 )
-from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path
+from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path, checked_seconds
 from coord.recipes.held import Entered, Held, release_all
 
 
@@ -65,7 +65,7 @@ class Semaphore:
         ``deadline``: seconds to wait; 0: have them only if they are free. :class:`~coord.client.DeadlineExceeded`
         (refused) when they were not granted in time.
         """
-        if deadline == 0:
+        if deadline is not None and checked_seconds(deadline) == 0:
             grant = await self.try_acquire(units)
             if grant is None:
                 raise DeadlineExceeded(

@@ -52,7 +52,9 @@ class Grant(KeptHere):
 
     @property
     def held(self) -> bool:
-        """Whether it is certain that nobody else is granted it now. Any thread may ask."""
+        """Whether it is certain that nobody else is granted it now: not any more once it is being given up. Any thread
+        may ask.
+        """
         return self._grant.held
 
     @property
@@ -100,6 +102,8 @@ class Grant(KeptHere):
     def release_nowait(self) -> None:
         """Give it up, and do not wait for the answer: for code that must not wait. It is sent, and applied, in any
         case while the session lives. One that is over already is no error.
+
+        What this client asks for at once after it (a claim, to stand in line again) is sent together with it.
         """
         self._portal.hand(self._grant.release_nowait)
 

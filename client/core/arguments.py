@@ -11,13 +11,13 @@ PAGE: Final = 1_000
 SECONDS_MAX: Final = 10 * 365 * 24 * 3_600.0
 
 
-def milliseconds(seconds: float, what: str) -> int:
+def milliseconds(seconds: float, what: str, most: float = SECONDS_MAX) -> int:
     """Seconds at the user's face, whole milliseconds below it. Raises :class:`InvalidRequest` (refused)."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidRequest(f"{what} is a number of seconds, not {seconds!r:.40}")
-    if not 0 < seconds <= SECONDS_MAX:  # nor is what is not a number
+    if not 0 < seconds <= most:  # nor is what is not a number
         raise InvalidRequest(
-            f"{what} is a number of seconds above 0, at most {SECONDS_MAX:g}; not {seconds!r:.40}"
+            f"{what} is a number of seconds above 0, at most {most:.0f}; not {seconds!r:.40}"
         )
     return round(seconds * 1000)
 
@@ -46,11 +46,16 @@ def create_op(
     return Create(path, value, of_kind, bool(sequential), bool(parents), ttl_ms)
 
 
+def delay_ms(delay: float, what: str) -> int:
+    """As :func:`milliseconds`, or 0: no delay. Raises :class:`InvalidRequest` (refused)."""
+    if delay == 0 and not isinstance(delay, bool):
+        return 0
+    return max(milliseconds(delay, what), 1)
+
+
 def hold_back_ms(delay: float | None) -> int | None:
     """For how long, as :meth:`coord.client.Client.hold_back` takes it. Raises :class:`InvalidRequest` (refused)."""
-    if delay is None or (delay == 0 and not isinstance(delay, bool)):
-        return None if delay is None else 0
-    return max(milliseconds(delay, "a delay"), 1)
+    return None if delay is None else delay_ms(delay, "a delay")
 
 
 def lanes_of(lanes: Iterable[Lane]) -> tuple[Lane, ...]:

@@ -47,7 +47,7 @@ class _Nobody:
 class OwnClaim:
     """One claim. It waits while ``token`` is 0; it is over once ``over`` is set, and stays so."""
 
-    __slots__ = ("bells", "lost", "number", "over", "path", "token", "told")
+    __slots__ = ("bells", "leaving", "lost", "number", "over", "path", "token", "told")
 
     def __init__(self, number: int, path: str) -> None:
         self.number = number
@@ -60,8 +60,27 @@ class OwnClaim:
         self.told = 0
         """The revision of the last that was told of it."""
         self.over: CoordError | None = None
+        self.leaving: Request | None = None
+        """What gives it up, by the will of who has it."""
         self.bells: dict[Bell, None] = {}
         """Rung at each change."""
+
+    @property
+    def given_up(self) -> bool:
+        """It may be somebody else's by now: 1. its giving up is sent. 2. It is applied, and the next in line is told
+        so, at another member. 3. Only then the news of its end comes here.
+        """
+        leaving = self.leaving
+        if leaving is None:
+            return False
+        if leaving.error is not None:
+            return leaving.error.outcome != "refused"
+        return not leaving.done or leaving.reply is not None or leaving.sendings > 0
+
+    def give_up_by(self, request: Request) -> None:
+        """``request`` gives it up, if none before did."""
+        if not self.given_up:
+            self.leaving = request
 
     def ring(self) -> None:
         for bell in list(self.bells):

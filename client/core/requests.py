@@ -24,12 +24,14 @@ from coord.api.errors import (
     OK,
     CoordError,
     DeadlineExceeded,
+    LimitExceeded,
     Overloaded,
     SessionEnded,
     Unavailable,
     from_code,
 )
-from coord.api.ops import ReadMode, Row
+from coord.api.ops import CLAIMS, LIST, SESSIONS, ReadMode, Row
+from coord.client.core.arguments import PAGE
 from coord.client.core.request import NEVER, WRITE, Request, encode_op, item
 from coord.client.core.settings import CoreSettings
 from coord.limits import KIB
@@ -41,6 +43,9 @@ FRAME_BYTES: Final = 512 * KIB
 """Requests share a frame up to about this size; a larger one stands alone."""
 
 LINEARIZABLE: Final = int(ReadMode.LINEARIZABLE)
+
+LIMIT_AT: Final = {LIST: 3, SESSIONS: 2, CLAIMS: 5}
+"""Code of an op that reads page by page -> where in its row the page's size is."""
 
 
 class Requests:
@@ -63,6 +68,9 @@ class Requests:
         self._reads_in_flight = 0
         self._resend: deque[Request] = deque()
         """Writes of a former connection that were not sent on this one yet, in order."""
+        self._page = PAGE
+        """Rows of a page that members grant, as far as we know: pages are as large as this at most, save those that
+        somebody asks for who wants more than ``PAGE``, and is told of the limit."""
         self.earliest_deadline = NEVER
         """No deadline of what is not done is before it; the core's own waits are heeded too."""
 
@@ -91,6 +99,8 @@ class Requests:
 
     def submit(self, op: Row, mode: int, at_least: int, deadline: float, context: Any) -> Request:
         """Queue an op. Raises :class:`CoordError` (refused)."""
+        if self._page < PAGE:
+            op = self._granted(op)
         encoded = encode_op(op)
         queue = self._writes if mode == WRITE else self._reads
         bounds = self._settings
@@ -231,6 +241,8 @@ class Requests:
             if status == Unavailable.code and request.mode == LINEARIZABLE and not request.done:
                 self._queue_again([request])
                 return from_code(status, row[4], row[5])
+            if status == LimitExceeded.code and self._asked_smaller(request, row):
+                return True
         request.answered = True
         if not request.done:
             request.done = True
@@ -239,6 +251,29 @@ class Requests:
                 request.error = self._refusal(request, row)
             completed.append(request)
         return True
+
+    def _asked_smaller(self, request: Request, row: Reply) -> bool:
+        """Whether what was refused is a page larger than this member grants, and is asked for again, as small as that.
+
+        A page may end early in any case, so who asked goes on after it, and never knows.
+        """
+        maximum = row[5].get("maximum") if row[5].get("limit") == "list_page" else None
+        if type(maximum) is not int or not 0 < maximum < PAGE:
+            return False
+        self._page = min(self._page, maximum)
+        smaller = self._granted(request.op)
+        if smaller is request.op:
+            return False
+        request.op, request.encoded = smaller, encode_op(smaller)
+        self._queue_again([request])
+        return True
+
+    def _granted(self, op: Row) -> Row:
+        """A read as it may be asked: with a page of the size that is granted."""
+        at = LIMIT_AT.get(op[0])
+        if at is None or not self._page < op[at] <= PAGE:
+            return op
+        return [*op[:at], self._page, *op[at + 1 :]]
 
     def _refusal(self, request: Request, row: Reply) -> CoordError:
         error = from_code(row[1], row[4], row[5])

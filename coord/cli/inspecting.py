@@ -1,7 +1,8 @@
 """Offline commands on a data folder: they read, never repair, and mind neither damage nor a running member."""
 
+import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +71,13 @@ def _open(folder: Path) -> RealFileSystem:
 
 
 def _show(columns: Sequence[str], rows: list[dict[str, object]], owner: FolderRow, as_json: bool) -> None:
+    # `coord wal | head`: the reader has what it wanted; the exit code still tells of damage.
+    with suppress(BrokenPipeError):
+        _print(columns, rows, owner, as_json)
+        sys.stdout.flush()
+
+
+def _print(columns: Sequence[str], rows: list[dict[str, object]], owner: FolderRow, as_json: bool) -> None:
     if as_json:
         for row in rows:
             print_json(row)

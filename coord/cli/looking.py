@@ -1,17 +1,17 @@
 """Commands that look at the service: its members, its changes, its sessions."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import anyio
 import typer
 
-from coord.api.errors import CoordError
 from coord.api.events import ChangeKind, Event, Reason
+from coord.cli.asking import Found, ask_members
 from coord.cli.exits import UNAVAILABLE, USAGE
-from coord.cli.options import EndpointsOption, JsonOption, split_endpoints
+from coord.cli.options import EndpointsOption, JsonOption
 from coord.cli.printing import print_json, print_table, short_value, value_fields, wall_time
 from coord.cli.running import run, run_plain
-from coord.client import Client, connect
+from coord.client import Client
 
 STATUS_DEADLINE_S = 2.0
 
@@ -20,14 +20,7 @@ def status(endpoints: EndpointsOption = None, as_json: JsonOption = False) -> No
     """Show the members: role, term, commit and applied index, lag, sessions, znodes. Works without a quorum."""
 
     async def main() -> None:
-        wanted = split_endpoints(endpoints)
-        found: dict[str, dict[str, Any] | CoordError] = {}
-        await _ask_all(wanted, found)
-        # Members that were not named are asked, too: each knows the list.
-        known = {
-            str(address) for row in found.values() if isinstance(row, dict) for _, address in row["addresses"]
-        }
-        await _ask_all(sorted(known - found.keys()), found)
+        found = await ask_members(endpoints, STATUS_DEADLINE_S)
         rows = [{"address": address, **_outcome(found[address])} for address in _in_order(found)]
         leaders = [row for row in rows if row.get("role") == "leader"]
         newest = max((row["last_index"] for row in leaders), default=None)
@@ -42,29 +35,14 @@ def status(endpoints: EndpointsOption = None, as_json: JsonOption = False) -> No
     run_plain(main)
 
 
-async def _ask_all(addresses: list[str], found: dict[str, dict[str, Any] | CoordError]) -> None:
-    async def ask(address: str) -> None:
-        try:
-            async with connect(
-                address, session=False, name="coord status", deadline=STATUS_DEADLINE_S, discover=False
-            ) as client:
-                found[address] = dict(await client.status())
-        except CoordError as error:
-            found[address] = error
-
-    async with anyio.create_task_group() as group:
-        for address in addresses:
-            group.start_soon(ask, address)
+def _outcome(row: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    return {"error": row} if isinstance(row, str) else row
 
 
-def _outcome(row: dict[str, Any] | CoordError) -> dict[str, Any]:
-    return row if isinstance(row, dict) else {"error": row.message}
-
-
-def _in_order(found: dict[str, dict[str, Any] | CoordError]) -> list[str]:
+def _in_order(found: Found) -> list[str]:
     def key(address: str) -> tuple[bool, int, str]:
         row = found[address]
-        return (isinstance(row, CoordError), row["member"] if isinstance(row, dict) else 0, address)
+        return (isinstance(row, str), 0 if isinstance(row, str) else row["member"], address)
 
     return sorted(found, key=key)
 

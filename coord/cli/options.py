@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 import typer
 
@@ -17,7 +18,7 @@ EndpointsOption = Annotated[
     typer.Option(
         "--endpoints",
         "-e",
-        help="Members to connect to, HOST:PORT,…",
+        help="Members to connect to, HOST:PORT,… (or coord://HOST:PORT,…?deadline=SECONDS)",
         show_default="$COORD_ENDPOINTS, or 127.0.0.1:4711 to 4713",
     ),
 ]
@@ -38,6 +39,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 def endpoints_or_default(endpoints: str | None) -> str:
     """What was given, else the environment's, else a cluster on this machine."""
     return endpoints or os.environ.get("COORD_ENDPOINTS") or DEFAULT_ENDPOINTS
+
+
+def says_deadline(address: str) -> bool:
+    """Whether it is a URL with that option, which then counts."""
+    return "://" in address and "deadline" in dict(parse_qsl(address.partition("?")[2]))
 
 
 def split_endpoints(endpoints: str | None) -> list[str]:

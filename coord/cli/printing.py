@@ -18,6 +18,13 @@ VALUE_SHOWN = 60
 """Characters of a value in a table."""
 
 
+class _Console(Console):
+    """Rich's own ends the process with 1 when the reader of a pipe has gone (`coord status | true`)."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_json(value: Any) -> None:
     """One JSON document on one line: a program can read line by line."""
     typer.echo(json.dumps(value, ensure_ascii=False))
@@ -33,7 +40,7 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     # Into a pipe or a file nothing is folded: a line is a row.
-    console = Console() if sys.stdout.isatty() else Console(width=10_000, highlight=False)
+    console = _Console() if sys.stdout.isatty() else _Console(width=10_000, highlight=False)
     console.print(table)
 
 

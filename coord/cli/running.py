@@ -7,26 +7,39 @@ from typing import Any
 import anyio
 import typer
 
-from coord.api.errors import CoordError
+from coord.api.errors import CoordError, DeadlineExceeded, Disconnected, Unavailable
+from coord.cli.asking import ask_members, diagnosis
 from coord.cli.exits import FAILED, INTERRUPTED, OK, exit_code, first_error
-from coord.cli.options import endpoints_or_default
+from coord.cli.options import endpoints_or_default, says_deadline
 from coord.client import Client, connect
 
 CONNECT_DEADLINE_S = 10.0
-"""For a person at a terminal: a cluster that is up answers far sooner."""
+"""For what goes on for long, once it has begun: locks, workers."""
+DEADLINE_S = 5.0
+"""For connecting, and for each call, of a command that asks once. An election takes a tenth of that."""
+DIAGNOSIS_DEADLINE_S = 1.0
 
 
 def run(command: Callable[[Client], Awaitable[Any]], endpoints: str | None, *, session: bool = False) -> None:
-    """Run ``command`` with a client. ``session``: it writes; without one nothing is left behind in the cluster."""
+    """Run ``command`` with a client. ``session``: it writes; without one nothing is left behind in the cluster.
+
+    A person waits: a call that has no answer after ``DEADLINE_S`` (or after what the address says, as
+    ``coord://host:4711?deadline=60``) is given up, and the members are asked, each for itself, what is wrong.
+    """
+    where = endpoints_or_default(endpoints)
+    deadline = None if says_deadline(where) else DEADLINE_S
 
     async def main() -> None:
-        async with connect(
-            endpoints_or_default(endpoints),
-            session=session,
-            name="coord (command line)",
-            deadline=CONNECT_DEADLINE_S,
-        ) as client:
-            await command(client)
+        try:
+            async with connect(
+                where, session=session, name="coord (command line)", deadline=deadline
+            ) as client:
+                await command(client)
+        except (DeadlineExceeded, Disconnected, Unavailable) as error:
+            typer.echo(f"coord: {error.message}", err=True)
+            for line in diagnosis(await ask_members(where, DIAGNOSIS_DEADLINE_S)):
+                typer.echo(line, err=True)
+            raise typer.Exit(exit_code(error)) from None
 
     run_plain(main)
 

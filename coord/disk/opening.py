@@ -4,7 +4,9 @@ Owns the order of those steps, which a crash may cut anywhere (and the next open
 
 1. The lock; whose folder it is; nothing is changed before both are known to be right.
 2. Damage, if there is any, is noted in the identity file before anything that would hide it.
-3. Leftovers of unfinished work go, and the directory is synced: names read now must still be there tomorrow.
+3. Leftovers of unfinished work go, and the directory is synced: names read now must still be there tomorrow. Only
+   then, and only without damage, segments that the snapshot covers go too. Nobody would read them again (a peer that is
+   so far behind is sent the snapshot), so whatever is wrong in them is neither looked for nor a loss.
 4. What was read but is not proven to be synced is written again and synced. Reading it back proves nothing: after
    a failed fsync Linux keeps the page, marks it clean and drops it whenever it likes; the process
    that saw the failure has ended, and its successor would find the record in the page cache, promise it to the
@@ -55,7 +57,10 @@ class Recovered:
     cut_bytes: int
     """Size of a torn tail that was cut; it was never acknowledged. 0: none."""
     notes: tuple[str, ...]
-    """Sentences for the operator's log: what was mended, cut or removed."""
+    """Sentences for the operator's log: what was mended or cut, or what a crash left and was removed."""
+    covered: str = ""
+    """A sentence on log segments that the snapshot covers and that were removed unread; empty: there were none.
+    Nothing is wrong then: it happens at every start soon after a segment was filled."""
 
 
 @dataclass(slots=True)
@@ -156,6 +161,7 @@ def open_folder(
 
     leftovers = [] if scan.unfinished_segment is None else [scan.unfinished_segment]
     _remove_leftovers(fs, leftovers, fuse)
+    covered = "" if state.damage is not None else _remove_covered(fs, scan, snapshot_index, fuse)
     with writing("setting aside a damaged snapshot in", fs.describe(""), fuse):
         for name, _ in bad_snapshots:
             snapshots.set_aside(name)
@@ -202,7 +208,7 @@ def open_folder(
     witness = open_witness(fs, owner, fuse)
     witness.note(position.segment, position.end)
     recovered = Recovered(
-        identity, scan.hard_state, snapshot, entries, state.damage, scan.cut_bytes, tuple(notes)
+        identity, scan.hard_state, snapshot, entries, state.damage, scan.cut_bytes, tuple(notes), covered
     )
     return Opened(recovered, state, snapshots, file, position, witness)
 
@@ -252,6 +258,24 @@ def _remove_leftovers(fs: FileSystem, segments: list[int], fuse: Fuse) -> None:
         for number in segments:
             fs.remove(segment_name(number))
         fs.sync_directory()
+
+
+def _remove_covered(fs: FileSystem, scan: LogScan, snapshot_index: int, fuse: Fuse) -> str:
+    """Remove the segments wholly below the snapshot, from the front as any trim; what to tell of it."""
+    covered = scan.covered
+    if not covered:
+        return ""
+    with writing("removing old segments in", fs.describe(""), fuse):
+        for number in covered:
+            fs.remove(segment_name(number))
+    scan.dead = [number for number in scan.dead if number not in covered]
+    names = fs.describe(segment_name(covered[0]))
+    if len(covered) > 1:
+        names += f" to {segment_name(covered[-1])}"
+    return (
+        f"{names}: the snapshot at {snapshot_index} covers all of it, so it is removed without having been read. Had "
+        "there been damage in it, nothing would be lost by that."
+    )
 
 
 def _missing_link(scan: LogScan, snapshot_index: int, bad: list[tuple[str, str]]) -> Damage | None:

@@ -115,7 +115,8 @@ class _LogReader:
                 continue
             live.append(_Segment(number, start, end))
             if start.base_index <= snapshot_index:
-                break  # all before is in the snapshot, so damage there is no loss
+                self._scan.covered = numbers  # all before is in the snapshot, so damage there is no loss
+                break
             end = start.previous_end
             while numbers and numbers[-1] != start.previous_segment:
                 numbers.pop()  # dead: before a reset, or behind damage, or below a hole that a trim left

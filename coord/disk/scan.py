@@ -40,6 +40,8 @@ class LogScan:
     """The highest index in the tail's segment, superseded or not; 0: none."""
     dead: list[int] = field(default_factory=list)
     """Segments that are not, or no longer, part of the log."""
+    covered: list[int] = field(default_factory=list)
+    """Those of ``dead`` that lie wholly below the snapshot, ascending. They were not read."""
     highest_number: int = 0
     """Of any segment that was ever durable here."""
     damage: Damage | None = None

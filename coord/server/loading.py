@@ -41,6 +41,8 @@ def open_storage(
     )
     for note in recovered.notes:
         log.warning("%s: %s", config.data, note)
+    if recovered.covered:
+        log.info("%s", recovered.covered)
     if recovered.cut_bytes:
         log.warning(
             "%s: cut a torn tail of %d bytes, written when the process ended and never acknowledged",

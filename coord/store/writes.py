@@ -37,6 +37,8 @@ def make(draft: Draft, op: Row) -> Any:
         raise Exists(f"{shown(path)} exists", {"path": path})
     above = parent(path)
     if above not in tree.znodes:
+        if is_reserved(path):
+            raise _reserved(path)  # not that a parent is missing: making it would be refused, too
         if not flags & CreateFlag.PARENTS:
             raise NotFound(
                 f"{missing(tree, above)}; the flag 'parents' makes what is missing", {"path": above}
@@ -298,7 +300,10 @@ def _check_room(draft: Draft, path: str, value: bytes, count: int) -> None:
 
 
 def _reserved(path: str) -> NotAllowed:
-    return NotAllowed(f"{shown(path)} is in the service's own subtree")
+    return NotAllowed(
+        f"{shown(path)} is in the service's own subtree: only the service writes {RESERVED} and what is below it. Take "
+        "another path, such as '/app'"
+    )
 
 
 def limit_exceeded(name: str, maximum: int, what: str) -> LimitExceeded:

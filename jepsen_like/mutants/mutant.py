@@ -19,8 +19,12 @@ HERE: Final = Path(__file__).resolve().parent
 
 _FOUND_BY: Final = "found-by:"
 
-FRESH_FROM: Final = 1_000_000
-"""The first of the seeds that are searched where no recorded one finds anything."""
+FRESH_FROM: Final = 100_000_000
+"""The first of the seeds that are searched where no recorded one finds anything: from there on worlds of all kinds are
+drawn (``RECIPES_FROM`` in sim/kinds.py)."""
+
+SEARCHED_FROM: Final = 1_000_000
+"""A recorded seed from here on was come by in a search."""
 
 
 class Malformed(ValueError):
@@ -55,7 +59,7 @@ class Finder:
         search came by.
         """
         return self.kind == "pytest" or (
-            self.kind == "sim" and self.last is not None and self.last < FRESH_FROM
+            self.kind == "sim" and self.last is not None and self.last < SEARCHED_FROM
         )
 
     def at(self, seed: int) -> "Finder":

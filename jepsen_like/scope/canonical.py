@@ -38,11 +38,11 @@ def _make_encoder(kind: type) -> Callable[[Any], Any]:
     if issubclass(kind, tuple):
         return _encoder_of_tuple(() if kind is tuple else (kind.__qualname__,))
     if kind in (dict, OrderedDict):
-        return lambda value: tuple([(canonical(key), canonical(value[key])) for key in sorted(value)])
+        return _encode_dict
     if kind in (list, deque):
-        return lambda value: tuple(_all(value))
+        return lambda value: tuple(_all(value)) if value else ()
     if kind in (set, frozenset):
-        return lambda value: tuple([canonical(each) for each in sorted(value)])
+        return lambda value: tuple(_all(sorted(value))) if value else ()
     if is_atom(kind) and not hasattr(kind, "__dataclass_fields__"):
         return lambda value: value.__qualname__ if hasattr(value, "__qualname__") else value.name
     if is_atom(kind):
@@ -52,6 +52,13 @@ def _make_encoder(kind: type) -> Callable[[Any], Any]:
 
 def _all(values: Iterable[Any]) -> list[Any]:
     return [each if type(each) in PLAIN else canonical(each) for each in values]
+
+
+def _encode_dict(value: Any) -> Any:
+    if not value:
+        return ()
+    keys = sorted(value)
+    return tuple(zip(_all(keys), _all([value[key] for key in keys]), strict=True))
 
 
 def _encoder_of_tuple(name: tuple[str, ...]) -> Callable[[Any], Any]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from time import process_time
 from typing import Any, Generic
 
-from coord.jepsen_like.scope.frontier import Frontier, Key, State
+from coord.jepsen_like.scope.frontier import Frontier, Key, Place, State
 from coord.jepsen_like.scope.model import Action, Broken, M, System
-from coord.jepsen_like.scope.table import Numbers, Outcomes, Table
+from coord.jepsen_like.scope.table import Numbers, Outcomes, Result, Table
 
 
 @dataclass
@@ -72,13 +72,13 @@ class Explorer(Generic[M]):
             verdict.complete = True
             return verdict
         self._table = table = Table(self._system, len(members))
-        self._frontier = frontier = Frontier(self._allows)
+        self._frontier = frontier = Frontier(self._progress, table.used, self._allows)
         sent = 0
         for sender, to, message in messages:
             sent |= table.bit(sender, to, message)
         numbers = tuple([table.member_number(member) for member in members])
-        key = (numbers, self._memories.number(memory, memory))
-        frontier.visit(key, sent, table.bounds_number(bounds), -1, -1, self._progress)
+        first = frontier.place((numbers, self._memories.number(memory, memory)))
+        frontier.visit(first, sent, table.bounds_number(bounds), -1, -1)
         self._explore()
         verdict.cpu_s = process_time() - began
         verdict.states = frontier.states
@@ -90,53 +90,64 @@ class Explorer(Generic[M]):
 
     def _explore(self) -> None:
         verdict = self._verdict
+        place: Place | None = None
+        leads_to: dict[int, Place] = {}
         while self._frontier:
             for state in self._frontier.take():
-                if not self._expand(state):
+                if state.place is not place:
+                    place, leads_to = state.place, {}
+                if not self._expand(state, leads_to):
                     return
             if self._limit is not None and verdict.expanded >= self._limit:
                 return
         verdict.complete = True
 
-    def _expand(self, state: State) -> bool:
-        """All that can happen next; False when a promise was broken."""
-        numbers, memory = state.key
+    def _expand(self, state: State, leads_to: dict[int, Place]) -> bool:
+        """All that can happen next; False when a promise was broken.
+
+        ``leads_to``: where each action leads from this place, as far as it is known. What was sent and what the bounds
+        leave decide whether an action is possible, not what comes of it; so it is judged once for all states here.
+        """
         self._verdict.expanded += 1
         sent, origin, all_outcomes = self._say_all(state)
-        visit, progress = self._frontier.visit, self._progress
-        for place, outcomes in enumerate(all_outcomes):
-            before = numbers[place]
+        visit = self._frontier.visit
+        for index, outcomes in enumerate(all_outcomes):
             for made_by, bounds_after, result in outcomes.moves:
-                if result.broken is not None:
-                    return self._stop(origin, made_by, result.broken)
-                after = result.member
-                memory_after = memory
-                numbers_after = (
-                    (*numbers[:place], after, *numbers[place + 1 :]) if after != before else numbers
-                )
-                if result.events:
+                there = leads_to.get(made_by)
+                if there is None:
                     try:
-                        memory_after = self._judge(memory, numbers_after, place, before, result.events)
+                        there = leads_to[made_by] = self._place_after(state.place, index, result)
                     except Broken as broken:
                         return self._stop(origin, made_by, broken)
-                visit(
-                    (numbers_after, memory_after), sent | result.sent, bounds_after, origin, made_by, progress
-                )
+                visit(there, sent | result.sent, bounds_after, origin, made_by)
         self._verdict.transitions += sum([outcomes.count for outcomes in all_outcomes])
         return True
+
+    def _place_after(self, place: Place, index: int, result: Result) -> Place:
+        """Where a member's step leads to. Raises Broken when it broke a promise."""
+        if result.broken is not None:
+            raise result.broken
+        numbers, memory = place.key
+        before = numbers[index]
+        if result.member != before:
+            numbers = (*numbers[:index], result.member, *numbers[index + 1 :])
+        if result.events:
+            memory = self._judge(memory, numbers, index, before, result.events)
+        return self._frontier.place((numbers, memory))
 
     def _say_all(self, state: State) -> tuple[int, int, list[Outcomes]]:
         """Let everybody say what can be said without changing: the state after it covers the one before.
 
         What was sent then, the number of that state, and by member what can happen in it.
         """
-        (numbers, _), sent, bounds, number = state
+        place, sent, bounds, number = state
+        numbers, _ = place.key
         outcomes_of = self._table.outcomes
         while True:
             said = sent
             all_outcomes = []
-            for place, before in enumerate(numbers):
-                outcomes = outcomes_of(place + 1, before, sent, bounds)
+            for index, before in enumerate(numbers):
+                outcomes = outcomes_of(index + 1, before, sent, bounds)
                 all_outcomes.append(outcomes)
                 if outcomes.saying & ~sent:
                     for made_by, messages in outcomes.says:
@@ -147,13 +158,13 @@ class Explorer(Generic[M]):
                 return sent, number, all_outcomes
 
     def _judge(
-        self, memory: int, numbers: tuple[int, ...], place: int, before: int, events: tuple[Any, ...]
+        self, memory: int, numbers: tuple[int, ...], index: int, before: int, events: tuple[Any, ...]
     ) -> int:
         things = self._table.members.things
         after = self._system.judge(
             self._memories.things[memory],
             [things[number] for number in numbers],
-            place + 1,
+            index + 1,
             things[before],
             events,
         )
@@ -163,9 +174,8 @@ class Explorer(Generic[M]):
         things = self._table.bounds.things
         return self._system.allows(things[bounds], things[other])
 
-    def _progress(self, key: Key, bounds: int) -> int:
-        table = self._table
-        return sum([table.progress[number] for number in key[0]]) + table.used[bounds]
+    def _progress(self, key: Key) -> int:
+        return sum([self._table.progress[number] for number in key[0]])
 
     def _stop(self, origin: int, made_by: int, broken: Broken) -> bool:
         """A promise was broken in state ``origin``, as ``made_by`` says: keep the way there."""

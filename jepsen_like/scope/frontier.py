@@ -8,7 +8,7 @@ Of each state its parent and the action that led to it are kept: enough to tell 
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -16,35 +16,54 @@ Key = tuple[tuple[int, ...], int]
 """(numbers of the members' states, number of the judges' memory)."""
 
 
+_Variant = tuple[int, int, int]
+"""``(sent, bounds, number)`` of a state of a known key: plain, for there are millions."""
+
+
+class Place:
+    """A key that was reached, with its states. Who comes here often keeps it, so that the key is hashed once."""
+
+    __slots__ = ("key", "progress", "taken", "variants")
+
+    def __init__(self, key: Key, progress: int) -> None:
+        self.key = key
+        self.progress = progress
+        """Of its members."""
+        self.variants: list[_Variant] = []
+        """The states that no other covers."""
+        self.taken = 0
+        """The states before this number were taken."""
+
+
 class State(NamedTuple):
     """``sent``: messages as bits; ``bounds``: by number; ``number``: the state's own."""
 
-    key: Key
+    place: Place
     sent: int
     bounds: int
     number: int
 
 
-_Variant = tuple[int, int, int]
-"""``(sent, bounds, number)`` of a state of a known key: plain, for there are millions."""
-
-
 class Frontier:
-    """``allows(bounds, other)``: whether under the first everything may happen that may under the second, by number."""
+    """``progress(key)``: how far its members are. ``used``: the same of what the bounds have allowed, by their number.
 
-    def __init__(self, allows: Callable[[int, int], bool]) -> None:
+    ``allows(bounds, other)``: whether under the first everything may happen that may under the second, by number.
+    """
+
+    def __init__(
+        self, progress: Callable[[Key], int], used: Sequence[int], allows: Callable[[int, int], bool]
+    ) -> None:
+        self._progress = progress
+        self._used = used
         self._allows = allows
         self._bounds_cover: dict[tuple[int, int], bool] = {}
         self._parents = array("q")
         self._made_by = array("q")
-        self._known: dict[Key, list[_Variant]] = {}
-        """Of each key, the states that no other covers."""
-        self._waiting: dict[int, dict[Key, None]] = {}
+        self._known: dict[Key, Place] = {}
+        self._waiting: dict[int, dict[Place, None]] = {}
         """By progress."""
         self._order: list[int] = []
         """A heap of the keys of ``_waiting``."""
-        self._taken: dict[Key, int] = {}
-        """The states of a key before this number were taken."""
 
     @property
     def states(self) -> int:
@@ -55,31 +74,34 @@ class Frontier:
     def keys(self) -> int:
         return len(self._known)
 
-    def visit(
-        self, key: Key, sent: int, bounds: int, parent: int, made_by: int, progress: Callable[[Key, int], int]
-    ) -> None:
+    def place(self, key: Key) -> Place:
+        """Where the states of this key are kept."""
+        place = self._known.get(key)
+        if place is None:
+            place = self._known[key] = Place(key, self._progress(key))
+        return place
+
+    def visit(self, place: Place, sent: int, bounds: int, parent: int, made_by: int) -> None:
         """A state was reached; it waits to be taken, unless another covers it."""
-        variants = self._known.get(key)
-        if variants is None:
-            variants = self._known[key] = []
-        else:
-            for other_sent, other_bounds, _ in variants:
-                if sent | other_sent == other_sent and (
-                    bounds == other_bounds or self._cover(other_bounds, bounds)
-                ):
-                    return
+        variants = place.variants
+        for other_sent, other_bounds, _ in variants:
+            if sent | other_sent == other_sent and (
+                bounds == other_bounds or self._cover(other_bounds, bounds)
+            ):
+                return
+        if variants:
             variants[:] = [
                 variant
                 for variant in variants
                 if sent | variant[0] != sent or not (bounds == variant[1] or self._cover(bounds, variant[1]))
             ]
         variants.append((sent, bounds, self.note(parent, made_by)))
-        place = progress(key, bounds)
-        waiting = self._waiting.get(place)
+        progress = place.progress + self._used[bounds]
+        waiting = self._waiting.get(progress)
         if waiting is None:
-            waiting = self._waiting[place] = {}
-            heappush(self._order, place)
-        waiting[key] = None
+            waiting = self._waiting[progress] = {}
+            heappush(self._order, progress)
+        waiting[place] = None
 
     def note(self, parent: int, made_by: int) -> int:
         """A state on the way to others, which need not wait itself; its number."""
@@ -89,12 +111,12 @@ class Frontier:
 
     def take(self) -> Iterator[State]:
         """All those of the least progress, one after another. What is visited meanwhile waits for the next time."""
-        for key in self._waiting.pop(heappop(self._order)):
-            first = self._taken.get(key, 0)
-            self._taken[key] = len(self._parents)
-            for sent, bounds, number in list(self._known[key]):
+        for place in self._waiting.pop(heappop(self._order)):
+            first = place.taken
+            place.taken = len(self._parents)
+            for sent, bounds, number in list(place.variants):
                 if number >= first:
-                    yield State(key, sent, bounds, number)
+                    yield State(place, sent, bounds, number)
 
     def __bool__(self) -> bool:
         """Whether any state waits."""

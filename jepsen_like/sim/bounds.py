@@ -25,7 +25,7 @@ class Bounds:
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
         self._events = 0
-        self._peace = Peace(sim)
+        self.peace = Peace(sim)
 
     def watch(self) -> None:
         """Look now, and again in a second."""
@@ -44,11 +44,15 @@ class Bounds:
                 f"pending commands of member {number}", state.proposals.pending_count, limits.pending_commands
             )
             self._hold(f"history of member {number}", len(state.store.history), sim.world.history_revisions)
+            for session in state.attached:
+                if session not in state.store.sessions:
+                    what = f"member {number} serves session {session} on, which is over, and does not tell its client"
+                    self._sim.broken("sessions", what)
             for peer in state.raft.status().peers:
                 self._hold(
                     f"appends from {number} to {peer.peer}", peer.inflight_appends, sim.world.inflight_appends
                 )
-        self._peace.look()
+        self.peace.look()
         sim.agenda.after(SECOND_NS, self.watch)
 
     def _hold(self, what: str, count: int, most: int) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from coord.jepsen_like.history import dump
 from coord.jepsen_like.sim.batch import Outcome, Totals, run_many
+from coord.jepsen_like.sim.kinds import RECIPES_FROM
 from coord.jepsen_like.sim.marks import missing
 from coord.jepsen_like.sim.run import Verdict, simulate
 from coord.jepsen_like.sim.shrink import shrink
@@ -24,7 +25,7 @@ SHRINK_TRIES: Final = 60
 
 def sim(
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
-    first: Annotated[int, typer.Option("--from", help="The first of them.")] = 0,
+    first: Annotated[int, typer.Option("--from", help="The first of them.")] = RECIPES_FROM,
     seed: Annotated[
         int | None, typer.Option(help="Just this one, with its verdict and its trace hash.")
     ] = None,

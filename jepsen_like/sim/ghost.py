@@ -26,6 +26,7 @@ class Ghost:
         "installed_index",
         "leads",
         "reads_asked",
+        "recovery_asked",
         "replica_term",
         "voted",
     )
@@ -46,5 +47,7 @@ class Ghost:
         self.leads = False
         self.voted = HardState(0, 0)
         """The last vote that it gave to another."""
+        self.recovery_asked: int | None = None
+        """What was committed anywhere when it first asked, in this life, how to become whole again."""
         self.reads_asked: dict[int, int] = {}
         """By the number of a round of reads that it asked for: what was committed anywhere at that moment."""

@@ -10,7 +10,7 @@ from coord.disk.storage import Recovered
 from coord.jepsen_like.sim.ghost import Ghost, is_quorum
 from coord.jepsen_like.sim.oracle import Oracle
 from coord.raft.configuration import decode_configuration
-from coord.raft.messages import AppendReply, PreVoteReply, TimeoutNow, Vote, VoteReply
+from coord.raft.messages import AppendReply, PreVoteReply, RecoveryRequest, TimeoutNow, Vote, VoteReply
 from coord.raft.roles import Role
 from coord.raft.types import ENTRY_CONFIGURATION, Configuration, Entry, HardState, Persist, SnapshotMeta
 from coord.replica.inputs import Outputs
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from coord.jepsen_like.sim.member import Member
     from coord.jepsen_like.sim.simulation import Simulation
 
-LOOKED_AT: Final = (Vote, VoteReply, AppendReply, PreVoteReply, TimeoutNow, ReadRequest, ReadGranted)
+LOOKED_AT: Final = (
+    Vote, VoteReply, AppendReply, PreVoteReply, TimeoutNow, RecoveryRequest, ReadRequest, ReadGranted,
+)  # fmt: skip
 """What may be said only once something is so, and what is rarely said."""
 
 
@@ -35,6 +37,8 @@ class Ghosts:
         """The term in which each was first seen committed."""
         self.configurations: list[tuple[int, Configuration]] = []
         """Those that are committed, with their indexes."""
+        self.asked_for: dict[tuple[tuple[int, ...], tuple[int, ...]], None] = {}
+        """``(voters, learners)`` that somebody asked for."""
         self.leader_of_term: dict[int, int] = {}
         self.campaigns: dict[tuple[int, int], tuple[int, int]] = {}
         """``(term, candidate)``: the last term and the last index of its log, as it told them."""
@@ -140,6 +144,7 @@ class Ghosts:
         ghost.commit_index = min(index, len(self.committed))
         ghost.leads = False
         ghost.reads_asked.clear()
+        ghost.recovery_asked = None
         for each in log:
             ghost.ever[(each.index, each.term)] = None
         self._sim.budget.opened(member.number, recovered.damage is not None)
@@ -153,6 +158,17 @@ class Ghosts:
                 "durability", "who is whole again has all that is committed and that it ever had on its disk",
                 number, len(ghost.durable), entry,
             )  # fmt: skip
+        # Its target was appended after it had asked, and so lies beyond all that was committed by then; and its vote in
+        # this term may have been given by the life that is forgotten.
+        asked, state = ghost.recovery_asked, ghost.durable_state
+        self._check(
+            asked is not None and len(ghost.durable) >= asked,
+            "durability", "who is whole again has all that was committed when it asked for it",
+            number, len(ghost.durable), asked,
+        )  # fmt: skip
+        self._check(
+            state.vote != 0, "election safety", "who is whole again has no vote to give", number, state
+        )
 
     def formed(self, member: "Member", recovering: bool) -> None:
         self._sim.budget.formed(member.number, recovering)
@@ -267,6 +283,9 @@ class Ghosts:
                 self._sim.mark("pre_vote_refused")
         elif type(message) is TimeoutNow:
             self._sim.mark("transferred")
+        elif type(message) is RecoveryRequest:
+            if ghost.recovery_asked is None:
+                ghost.recovery_asked = len(self.committed)
         elif type(message) is ReadRequest:
             ghost.reads_asked[message.read] = len(self.committed)
         elif type(message) is ReadGranted:
@@ -308,6 +327,7 @@ class Ghosts:
             self.commit_terms.append(raft.term)
             if entry.kind == ENTRY_CONFIGURATION:
                 configuration = decode_configuration(entry.data)
+                self._follows(number, configuration)
                 self.configurations.append((index, configuration))
                 if configuration.outgoing:
                     self._sim.mark("configuration_joint")
@@ -316,6 +336,25 @@ class Ghosts:
             self._majority_has(life, commit)
         ghost.commit_index = commit
         self.oracle.compare(life)
+
+    def _follows(self, number: int, configuration: Configuration) -> None:
+        """A committed change is one that somebody asked for, by way of a joint configuration where voters change."""
+        before = self.configurations[-1][1] if self.configurations else self._sim.world.configuration
+        voters, outgoing, learners, learners_next = configuration
+        target = (voters, tuple(sorted({*learners, *learners_next})))
+        if before.outgoing:
+            wanted = (before.voters, tuple(sorted({*before.learners, *before.learners_next})))
+            holds = not outgoing and target == wanted
+        else:
+            holds = target in self.asked_for and (outgoing or voters) == before.voters
+        self._check(
+            holds,
+            "membership",
+            "who votes and who learns is as somebody asked for",
+            number,
+            before,
+            configuration,
+        )
 
     def _majority_has(self, life: "Life", index: int) -> None:
         """The newest committed entry, and with it all before, has been on the disks of a majority."""

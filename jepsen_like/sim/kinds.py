@@ -285,6 +285,53 @@ def stalls(world: "World", dice: Random) -> "World":
     )
 
 
+TRANSIT_SHARE: Final = 0.06
+
+TRANSIT: Final[tuple[tuple[Trigger, ...], ...]] = (
+    # Who is sent a snapshot dies, stands still or loses its links between two sections, and comes back: the same leader
+    # sends it the same one, or already the next.
+    (("section_store_done", "kill", 0.1),),
+    (("section_store_done", "break_links", 0.1), ("snapshot_installed", "pause", 0.1)),
+    (("section_store_done", "pause", 0.1), ("section_load_done", "drop_frame", 0.05)),
+)
+
+
+def with_transit(world: "World", seed: int) -> "World":
+    """In some worlds much of what members know came in a leader's snapshot, and seldom at the first attempt."""
+    dice = Random(f"transit {seed}")
+    return transit(world, dice) if seed >= RECIPES_FROM and dice.random() < TRANSIT_SHARE else world
+
+
+def transit(world: "World", dice: Random) -> "World":
+    """Logs are short, snapshots come in many sections, and members are away for longer than the log reaches back.
+
+    Clients watch from where they know the others to be, at members that have yet to come there.
+    """
+    pick = dice.choice
+    return replace(
+        _brisk(world, dice),
+        voters=pick((2, 3, 3)),
+        learners=pick((0, 1)),
+        election_ticks=pick((10, 15)),
+        snapshot_entries=pick((5, 20)),
+        snapshot_section_bytes=pick((100, 400)),
+        catch_up_bytes=1,
+        history_revisions=pick((20, 50)),
+        workload=pick(("ahead", "ahead", "ephemerals", world.workload)),
+        clients=3,
+        think_ms=pick((50, 100)),
+        safety_ms=8_000,
+        session_timeout_ms=pick((1_000, 5_000)),
+        streams=dice.random() < 0.8,
+        spikes=0.0,
+        loss=0.0,
+        faults=(("kill", 1.0), ("cut", 1.0), ("pause", 1.0), ("break_link", 1.0)),
+        fault_every_ms=pick((500, 1_500)),
+        triggers=pick(TRANSIT),
+        down_ms=pick((300, 1_000)),
+    )
+
+
 CRUMBS_SHARE: Final = 0.1
 
 

@@ -403,6 +403,7 @@ class Nemesis:
         if not voters or 2 * len(sound) <= len(voters):
             return
         if life.replica.state.raft.propose_configuration(target) is not None:
+            self._sim.ghosts.asked_for[(voters, learners)] = None
             self._sim.mark("configuration_proposed")
             self._tell("configure", "once", (life.member.number,), f"voters {voters}, learners {learners}")
             life.nudge()

@@ -77,6 +77,8 @@ class Oracle:
         self._looks: list[Look] = [look_of(self.store)]
         """``_looks[index]``."""
         self._digests: dict[int, str] = {}
+        self._compared: dict[int, tuple[Store, int]] = {}
+        """By member: its store, and the revision through which its history was compared."""
 
     def apply(self, entry: Entry, life: "Life") -> None:
         """An entry was committed for the first time, at ``life``."""
@@ -131,8 +133,29 @@ class Oracle:
                 "replication",
                 f"member {life.member.number} differs at index {index}: {look_of(store)}, not {self._looks[index]}",
             )
-        elif index in self._digests:
-            self.compare_digest(life, self._digests[index])
+        else:
+            self._compare_history(life)
+            if index in self._digests:
+                self.compare_digest(life, self._digests[index])
+
+    def _compare_history(self, life: "Life") -> None:
+        """Watches are told of it, here or when it was handed on in a snapshot: equal states may have come about by
+        unequal changes, or by equal ones in another order."""
+        assert life.replica is not None
+        store, sim, number = life.replica.state.store, self._sim, life.member.number
+        known, through = self._compared.get(number, (None, 0))
+        if known is store and through == store.revision:
+            return
+        self._compared[number] = store, store.revision
+        history = store.history
+        first = max(through + 1 if known is store else 1, history.first_revision)
+        mine = history.since(first)
+        theirs = self.store.history.since(first, len(mine))
+        if history.last_revision != store.revision or (mine != theirs and _plain(mine) != _plain(theirs)):
+            sim.broken("replication", f"member {number} tells another history of {first} to {store.revision}")
+        elif len(history) < min(store.revision, sim.world.history_revisions):
+            what = f"member {number} has {len(history)} revisions of its past, at revision {store.revision}"
+            sim.broken("bounds", f"{what}; it is to keep {sim.world.history_revisions}")
 
     def compare_digest(self, life: "Life", expected: str) -> None:
         assert life.replica is not None

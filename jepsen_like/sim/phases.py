@@ -16,6 +16,8 @@ from coord.jepsen_like.workloads.workload import Pause, Process, Say, Script, St
 FORMING_FAULTS_NS: Final = 5 * SECOND_NS
 SETUP_LIMIT_NS: Final = 120 * SECOND_NS
 FINISH_LIMIT_NS: Final = 120 * SECOND_NS
+LAST_WAIT_NS: Final = 25 * SECOND_NS
+"""So long the observer looks on in the end, if somebody waits: longer than peace.py lets anybody wait."""
 GLANCE_NS: Final = 50 * MS_NS
 """How often the phases look whether they are done."""
 
@@ -28,11 +30,12 @@ class Run:
         self._workload = workload
         self._facts: dict[str, object] = {}
         self._processes = 0
+        self._bounds = Bounds(sim)
 
     def go(self) -> None:
         """All phases, or as many as there are before a promise is broken."""
         sim = self._sim
-        Bounds(sim).watch()
+        self._bounds.watch()
         self._form()
         if not self._one_process(self._workload.setup(), SETUP_LIMIT_NS, "the workload's first steps"):
             return
@@ -55,6 +58,8 @@ class Run:
         self._one_process(
             self._workload.finish(process), FINISH_LIMIT_NS, "the workload's last reads", process
         )
+        # Mostly nobody waits any more; who does is to be answered, and nothing else happens meanwhile.
+        self._until(lambda: not self._bounds.peace.is_awaited, LAST_WAIT_NS)
         if not sim.agenda.stopped:
             self._agree()
         for client in sim.clients.all:

@@ -18,6 +18,7 @@ from coord.jepsen_like.sim.kinds import (
     with_recipes,
     with_reports,
     with_stalls,
+    with_transit,
     with_trees,
 )
 from coord.jepsen_like.sim.triggers import Trigger, draw_triggers
@@ -252,4 +253,5 @@ def draw(seed: int) -> World:
     )
     claiming = with_claims(narrowed(world, dice), Random(f"claims {seed}"))
     later = with_reports(with_recipes(claiming, seed), seed)
-    return with_crumbs(with_stalls(with_trees(later, seed), seed), seed)
+    held_up = with_stalls(with_trees(later, seed), seed)
+    return with_crumbs(with_transit(held_up, seed), seed)

@@ -24,7 +24,7 @@ from coord.jepsen_like.workloads.tasks import Tasks
 from coord.jepsen_like.workloads.ticks import Ticks
 from coord.jepsen_like.workloads.tree import TreeWorkload
 from coord.jepsen_like.workloads.unique import Unique
-from coord.jepsen_like.workloads.watching import Watching
+from coord.jepsen_like.workloads.watching import Ahead, Watching
 from coord.jepsen_like.workloads.workload import Factory, Workload
 
 TREE_PARTS: Final[dict[str, Factory]] = {
@@ -61,6 +61,12 @@ def mixed(dice: Random) -> Workload:
     return Mixed(dice, [PARTS[name](dice) for name in names])
 
 
-WORKLOADS: Final[dict[str, Factory]] = {**PARTS, **RECIPE_PARTS, "tree": TreeWorkload, "mixed": mixed}
+WORKLOADS: Final[dict[str, Factory]] = {
+    **PARTS,
+    **RECIPE_PARTS,
+    "tree": TreeWorkload,
+    "ahead": Ahead,
+    "mixed": mixed,
+}
 
 __all__ = ["CLAIM_PARTS", "PARTS", "RECIPE_PARTS", "TREE_PARTS", "WORKLOADS", "Factory", "Workload", "mixed"]

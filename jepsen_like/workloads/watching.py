@@ -178,3 +178,17 @@ class Watching:
         path = me.dice.choice((ROOT, f"{ROOT}/{me.dice.randrange(self._names)}"))
         scope = me.dice.choice(("znode", "children", "subtree"))
         return (yield from _open(Watch(path, scope)))
+
+
+class Ahead(Watching):
+    """The same, with watches that begin where the tree has yet to come: in the near future, or at a member that lags
+    behind what a process was shown by another. Nothing before that is to be told, whatever becomes of the member."""
+
+    name = "ahead"
+
+    def _list_and_watch(self, me: Process) -> Generator[Step, Any, Watched]:
+        if me.dice.random() < 0.5:
+            return (yield from super()._list_and_watch(me))
+        path = me.dice.choice((ROOT, f"{ROOT}/{me.dice.randrange(self._names)}"))
+        scope = me.dice.choice(("znode", "children", "subtree"))
+        return (yield from _open(Watch(path, scope, me.revision + me.dice.choice((1, 2, 5, 20)))))

@@ -38,13 +38,22 @@ class Lock:
     """``Lock(client, "/locks/a")``, for any number of threads: each ``with`` is a claim of its own.
 
     ``reentrant``: a thread that holds it may enter again, and holds it until it has left as often. ``label``: for
-    people who look at who holds it (``coord claims``).
+    people who look at who holds it (``coord claims``). ``release_nowait``: who leaves a block does not wait for the
+    service's answer (:class:`coord.recipes.lock.Lock` says what that means); the client's thread sends it.
     """
 
     _within: type[AsyncLock] = AsyncLock
 
-    def __init__(self, client: Client, path: str, *, reentrant: bool = False, label: bytes = b"") -> None:
-        self._lock = self._within(Bridge(client).client, path, label=label)
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        *,
+        reentrant: bool = False,
+        label: bytes = b"",
+        release_nowait: bool = False,
+    ) -> None:
+        self._lock = self._within(Bridge(client).client, path, label=label, release_nowait=release_nowait)
         self._client = client
         self._claims = Claims(client)
         self._what = f"{self._within._what} {path}"

@@ -400,10 +400,10 @@ def test_it_is_exact_at_every_revision_through_gaps_and_cuts(
             writer = Writer(other, dice)
             writer.states[0] = {}
             looks: list[tuple[int, dict[str, tuple[bytes, int, int, int]]]] = []
-            feeds = set()
+            feeds: dict[int, object] = {}  # kept, for the place of one that is gone may be another's
 
             def look() -> None:
-                feeds.add(id(cache._copy.feed))
+                feeds[id(cache._copy.feed)] = cache._copy.feed
                 looks.append(
                     (
                         cache.revision,

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from coord.api.errors import CoordError, Gap, NotHeld, SessionEnded, SessionRequired
+from coord.api.errors import Conflict, CoordError, Gap, NotHeld, SessionEnded, SessionRequired
 from coord.api.events import CLAIMED, QUEUED, RELEASED, WITHDRAWN, Reason
 from coord.api.ops import RELEASE, Claim, ClaimFirst
 from coord.client.core.claims import Asked, OwnClaims
-from coord.client.core.request import Request
+from coord.client.core.request import NEVER, Request
 from coord.wire.client_frames import ClientFrame, EventGroup, Reads, Watch, Writes
 from tests.client.script import SESSION, Script, ok, refused
 
@@ -125,6 +125,45 @@ def test_waits_and_is_granted(play: Played) -> None:
     claim.bells[bell] = None
     play.tell(told(20, CLAIMED, 5))
     assert (claim.token, bell.times) == (20, 1)
+
+
+def test_what_is_being_given_up_is_not_sure_any_more(play: Played) -> None:
+    """From the asking on; unless it never left, or was refused."""
+    play.begin()
+    play.tell(told(11, CLAIMED, 5))
+    claim = play.claims.known(5, PATH, 11, 11)
+
+    def give_up(to: int = 0, deadline: float = NEVER) -> Request:
+        request = play.claims.release(5, to, None, deadline)
+        claim.give_up_by(request)
+        assert claim.given_up
+        return request
+
+    assert not claim.given_up
+    give_up(deadline=play.now + 1)
+    play.tick(2)  # not sent in time
+    assert not claim.given_up
+    play.claims.abandon(give_up())  # cancelled before it was sent
+    assert not claim.given_up
+    request = give_up(to=6)
+    play.sent()
+    play.answer(refused(request.id, Conflict("6 does not wait here")))
+    assert not claim.given_up
+
+    abandoned = give_up()
+    play.sent()
+    play.claims.abandon(abandoned)  # too late
+    assert claim.given_up
+    again = play.claims.release(5, 0, None, play.now + 1)
+    claim.give_up_by(again)
+    play.tick(2)
+    assert again.error is not None
+    assert again.error.outcome == "refused"
+    assert claim.given_up  # by what was sent before
+    play.tell(told(12, RELEASED, 5))
+    play.answer(ok(abandoned.id, 12))
+    assert claim.over is not None
+    assert claim.given_up
 
 
 def test_a_claim_of_any_child_is_granted_with_the_childs_path(play: Played) -> None:

@@ -14,10 +14,11 @@ from coord.disk.recovery import read_log
 from coord.disk.settings import StorageSettings
 from coord.raft.types import Entry, HardState
 from tests.disk.helpers import CLUSTER, Appender, entries, entry, formed, meta, reopen, take_snapshot
-from tests.disk.memory import MemoryFileSystem
+from tests.disk.memory import MemoryFileSystem, drop_all
 
 # No padding: that a whole bad sector does not cost the vote is tried in test_hard_state.py.
 TINY = StorageSettings(segment_bytes=1200, hard_state_padding_bytes=0, section_limit_bytes=4096)
+EACH_ROLLS = StorageSettings(segment_bytes=1, hard_state_padding_bytes=0)
 FIRST, LAST = segment_name(1), segment_name(2)
 
 Log = tuple[Entry, ...]
@@ -278,6 +279,49 @@ def test_a_missing_snapshot_is_damage() -> None:
     assert healed.damage is None
     assert (healed.snapshot, healed.entries) == (meta(19), list(entries(20, 22)))
     assert list(storage.sections(19)) == [b"one" * 9, b"", b"three"]
+
+
+def covered_folder() -> dict[str, bytes]:
+    """Segment i + 1 holds entry i of [1, 6]; the snapshot stands for [1, 4], and the process died before the trim."""
+    fs = MemoryFileSystem()
+    storage = formed(fs, EACH_ROLLS)
+    append = Appender(storage)
+    for index in range(1, 7):
+        append((entry(index),))
+    take_snapshot(storage, meta(4))
+    return fs.files()
+
+
+@pytest.mark.parametrize("how", ["sound", "flipped", "cut", "gone"])
+def test_segments_that_the_snapshot_covers_go_whatever_is_wrong_in_them_and_that_is_said(how: str) -> None:
+    """A rotten file that nobody would ever read again stays nobody's trap: it goes, and its name is told."""
+    files = covered_folder()
+    rotten = segment_name(3)
+    data = files.pop(rotten)
+    if how != "gone":
+        files[rotten] = {"sound": data, "flipped": flipped(data, 700), "cut": data[:-9]}[how]
+    fs = MemoryFileSystem(files)
+    _, recovered = reopen(fs, EACH_ROLLS)
+    assert (recovered.damage, recovered.notes) == (None, ())
+    assert (recovered.snapshot, recovered.entries) == (meta(4), list(entries(5, 6)))
+    assert [name for name in fs.names() if name.startswith("wal")] == [segment_name(6), segment_name(7)]
+    assert f"{segment_name(1)} to {segment_name(5)}: the snapshot at 4 covers" in recovered.covered
+    _, again = reopen(fs.power_cut(drop_all), EACH_ROLLS)
+    assert (again.damage, again.entries) == (None, list(entries(5, 6)))
+    _, after = reopen(fs, EACH_ROLLS)
+    assert (after.damage, after.covered, after.entries) == (None, "", list(entries(5, 6)))
+
+
+def test_nothing_is_removed_while_there_is_damage() -> None:
+    """What lies below may be all that is left to say what this member once promised."""
+    files = covered_folder()
+    files[segment_name(6)] = flipped(files[segment_name(6)], 700)
+    fs = MemoryFileSystem(files)
+    for _ in range(2):  # and none after a restart, before the peers have restored it
+        _, recovered = reopen(fs, EACH_ROLLS)
+        assert recovered.damage is not None
+        assert recovered.covered == ""
+        assert {segment_name(each) for each in range(1, 8)} <= set(fs.names())
 
 
 def test_one_damaged_copy_of_the_identity_is_mended() -> None:

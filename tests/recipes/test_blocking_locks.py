@@ -18,6 +18,7 @@ from coord.client.blocking import (
     Token,
     connect,
 )
+from coord.client.grant import Grant as AsyncGrant
 from coord.recipes.blocking.election import Election
 from coord.recipes.blocking.lock import Lock
 from coord.recipes.blocking.multilock import MultiLock
@@ -96,6 +97,22 @@ def test_threads_that_share_one_lock_object(pair: tuple[Client, Client], threads
     theirs = waits.result(HANG_S)
     assert isinstance(theirs, type(outer))
     theirs.release()
+
+
+def test_leaving_without_waiting(pair: tuple[Client, Client], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def waits(_: AsyncGrant, **__: float) -> None:
+        raise AssertionError("it waits for the answer")
+
+    a, b = pair
+    lock = Lock(a, "/l", release_nowait=True)
+    monkeypatch.setattr(AsyncGrant, "release", waits)
+    for _ in range(3):
+        with lock as grant:
+            assert grant.held
+        assert not grant.held
+    monkeypatch.undo()
+    with Lock(b, "/l").hold(deadline=HANG_S) as later:
+        assert later.token > grant.token
 
 
 def test_in_time_or_not_at_all(pair: tuple[Client, Client]) -> None:

@@ -306,7 +306,7 @@ def test_one_thread_runs_it_at_a_time(pair: tuple[Client, Client], threads: Thre
             while client.claim_info(claimed).holders == 0:
                 time.sleep(0.001)
             with pytest.raises(InvalidRequest, match="runs already"):
-                run()
+                threads(run).result(HANG_S)  # not here: two that run it wait for each other's ends
             it.stop()
             assert running.result(HANG_S) is None
 

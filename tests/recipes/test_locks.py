@@ -6,7 +6,17 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from coord.client import Client, DeadlineExceeded, Grant, InvalidRequest, NotHeld, StaleToken, Token, connect
+from coord.client import (
+    Client,
+    Conflict,
+    DeadlineExceeded,
+    Grant,
+    InvalidRequest,
+    NotHeld,
+    StaleToken,
+    Token,
+    connect,
+)
 from coord.recipes.held import Held
 from coord.recipes.lock import Lock
 from coord.recipes.multilock import MultiLock
@@ -212,6 +222,50 @@ def test_cancelled_by_asyncio_itself_while_it_leaves(member: Cluster) -> None:
     run("asyncio", main)
 
 
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_lock_that_goes_round_takes_one_entry_for_each_turn(backend: str, member: Cluster) -> None:
+    """Who leaves and enters again does both in one frame, and one entry of the log."""
+    turns = 40
+
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+
+            async def contender(client: Client) -> None:
+                lock = Lock(client, "/l", release_nowait=True)
+                for _ in range(turns):
+                    async with lock as grant:
+                        assert grant.held
+                    assert not grant.held
+
+            first = await Lock(a, "/l").acquire()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(contender, a)
+                tasks.start_soon(contender, b)
+                await until_waiting(b, "/l", 2)  # before it goes round
+                before = (await a.status())["commit_index"]
+                await first.release()
+            taken = (await a.status())["commit_index"] - before
+            # The first holder's, and one for each turn, of which the last may be on its way.
+            assert 2 * turns <= taken <= 2 * turns + 1
+
+    run(backend, main)
+
+
+@both
+def test_a_block_has_no_tasks_of_its_own(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            async with Lock(client, "/warm"):
+                before = len(anyio.get_running_tasks())
+            async with Lock(client, "/l"), MultiLock(client, ["/m", "/n"]), Semaphore(client, "/s", 2):
+                assert len(anyio.get_running_tasks()) == before
+
+    run(backend, main)
+
+
 # --- losing it -------------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +330,47 @@ def test_a_block_ends_before_somebody_else_can_hold_its_lock(backend: str, coord
             with pytest.raises(Lost):
                 await cut_off()
         assert 0 < ended_at < granted_at
+
+    run(backend, main)
+
+
+@both
+def test_an_answer_that_comes_with_the_loss_is_had(backend: str, member: Cluster) -> None:
+    """What a block has done, and is answered for, it is told, although it has lost its lock by the same step."""
+
+    async def main() -> None:
+        async with clients(member, 1) as (client,):
+            done: list[object] = []
+
+            async def block() -> None:
+                async with Lock(client, "/l") as grant:
+                    done.append(await client.release(grant.number))
+                    await anyio.sleep_forever()
+
+            with pytest.raises(Lost):
+                await block()
+            assert len(done) == 1
+
+    run(backend, main)
+
+
+@both
+def test_what_is_given_up_is_not_held(backend: str, member: Cluster) -> None:
+    """From the asking on, and not from the answer: somebody else may hear of it first."""
+
+    async def main() -> None:
+        async with clients(member, 2) as (a, b):
+            grant = await a.claim("/l")
+            with pytest.raises(Conflict):
+                await grant.hand_over(grant.number)
+            assert grant.held  # on
+            grant.release_nowait()
+            assert (grant.held, grant.remaining(), grant.over) == (False, 0.0, None)
+            with pytest.raises(NotHeld, match="is being given up"):
+                grant.check()
+            async with Lock(b, "/l") as next_one:
+                assert next_one.token > grant.token
+            assert isinstance(await grant.wait_over(), NotHeld)
 
     run(backend, main)
 

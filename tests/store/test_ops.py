@@ -68,6 +68,10 @@ def test_nothing_below_an_ephemeral(machine: Machine) -> None:
 def test_the_reserved_subtree(machine: Machine, path: str) -> None:
     assert isinstance(machine.refused(Create(path, parents=True)), NotAllowed)
     assert isinstance(machine.refused(Create(path, parents=True, sequential=True)), NotAllowed)
+    # Not that a parent is missing, either: with it, it would be refused all the same.
+    told = machine.refused(Create(path))
+    assert isinstance(told, NotAllowed)
+    assert "only the service writes /coord and what is below it" in told.message
     assert isinstance(machine.refused(Set(path, b"", create=True, parents=True)), NotAllowed)
     assert isinstance(machine.refused(Set(path, b"")), NotFound)
     assert isinstance(machine.refused(Delete(path)), NotFound)

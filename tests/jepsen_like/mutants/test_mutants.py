@@ -8,6 +8,7 @@ from coord.jepsen_like.mutants import hunt as hunting
 from coord.jepsen_like.mutants.finding import Finding
 from coord.jepsen_like.mutants.hunt import FinderFailed, Hunt, run_finder
 from coord.jepsen_like.mutants.mutant import (
+    FRESH_FROM,
     Finder,
     Malformed,
     Mutant,
@@ -18,6 +19,7 @@ from coord.jepsen_like.mutants.mutant import (
 )
 from coord.jepsen_like.mutants.tree import ROOT, DoesNotApply, apply_patch, copy_tree
 from coord.jepsen_like.scope.scopes import SCOPES
+from coord.jepsen_like.sim.kinds import RECIPES_FROM
 from coord.jepsen_like.sim.world import World, override
 
 SAMPLE = "17-"
@@ -56,6 +58,10 @@ def test_a_finder_reads_what_it_writes(text: str) -> None:
 def test_a_finder_that_is_none(text: str) -> None:
     with pytest.raises(ValueError):
         finder_of(text)
+
+
+def test_fresh_seeds_draw_worlds_of_all_kinds() -> None:
+    assert FRESH_FROM == RECIPES_FROM
 
 
 def test_what_is_quick() -> None:

@@ -42,7 +42,7 @@ def test_many_seeds_end_with_totals() -> None:
 
 def test_a_broken_promise_ends_with_1_and_a_line_that_replays_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quorum, "majority", lambda count: max(1, count // 2))
-    code, _, errors = run("--seeds", "1")
+    code, _, errors = run("--seeds", "1", "--from", "0")
     assert code == 1
     assert "python -m coord.jepsen_like sim --seed 0 --set safety_ms=300" in errors
 
@@ -56,7 +56,7 @@ def test_totals_are_added_up_in_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert first["marks"]["election_won"] > 0
     with monkeypatch.context() as patch:
         patch.setattr(quorum, "majority", lambda count: max(1, count // 2))
-        assert run("--seeds", "1", "--totals", str(file))[0] == 1
+        assert run("--seeds", "1", "--from", "0", "--totals", str(file))[0] == 1
     both = json.loads(file.read_text())
     assert (both["runs"], both["seeds"]) == (2, 3)
     for name in ("simulated_ms", "operations", "cpu_s"):
@@ -76,7 +76,7 @@ def test_totals_are_added_up_in_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_totals_are_kept_when_writing_them_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "totals.json"
-    assert run("--seeds", "1", "--totals", str(file))[0] == 0
+    assert run("--seeds", "1", "--from", "0", "--totals", str(file))[0] == 0
     before = file.read_text()
 
     def torn(path: Path, text: str, encoding: str) -> None:
@@ -85,7 +85,7 @@ def test_totals_are_kept_when_writing_them_fails(tmp_path: Path, monkeypatch: py
         raise OSError("no space left")
 
     monkeypatch.setattr(Path, "write_text", torn)
-    assert run("--seeds", "1", "--totals", str(file))[0] == 1
+    assert run("--seeds", "1", "--from", "0", "--totals", str(file))[0] == 1
     assert file.read_text() == before
     assert [each.name for each in tmp_path.iterdir()] == [file.name]
 
@@ -93,7 +93,7 @@ def test_totals_are_kept_when_writing_them_fails(tmp_path: Path, monkeypatch: py
 def test_a_file_that_holds_no_totals_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "totals.json"
     file.write_text('{"seeds": 3}')
-    assert run("--seeds", "1", "--totals", str(file))[0] == 2
+    assert run("--seeds", "1", "--from", "0", "--totals", str(file))[0] == 2
     assert file.read_text() == '{"seeds": 3}'
 
 

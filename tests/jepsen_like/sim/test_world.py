@@ -58,8 +58,9 @@ def test_late_seeds_draw_trees_stalls_and_crumbs_too() -> None:
     assert 10 < trees < 70
     assert 20 < crumbs < 100
     assert 3 < held_up < 30
+    assert 10 < sum(world.workload == "ahead" for world in late) < 40
     for world in (draw(seed) for seed in range(2_000)):
-        assert world.workload != "tree"
+        assert world.workload not in ("tree", "ahead")
         assert (world.crumbs, world.round_ticks) == (False, World().round_ticks)
         assert not any(action in ("stall", "strand") for _, action, _ in world.triggers)
 

@@ -370,9 +370,14 @@ def test_what_a_grant_signs(client: BlockingClient) -> None:
         assert Verifier(TreeKeys(cache)).verify(str(signed), path="/app/lock") == signed
         longest = TOKEN_TTL_MAX_MS / 1000
         assert grant.sign(ttl=longest).expires_s >= signed.issued_s + longest
-        for ttl in (0, -1, longest + 0.001, float("nan"), "60", True):
-            with pytest.raises(InvalidRequest):
-                grant.sign(ttl=ttl)  # type: ignore[arg-type]
+        for ttl in (0, -1, longest + 0.001, float("nan"), 1e9):
+            with pytest.raises(
+                InvalidRequest, match="a ttl is a number of seconds above 0, at most 900; not"
+            ):
+                grant.sign(ttl=ttl)
+        for other in ("60", True):
+            with pytest.raises(InvalidRequest, match="a ttl is a number of seconds, not"):
+                grant.sign(ttl=other)  # type: ignore[arg-type]
     with pytest.raises(NotHeld):
         grant.sign()
 
