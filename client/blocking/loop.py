@@ -242,7 +242,9 @@ class Loop:
             loop = cast(asyncio.AbstractEventLoop, self._loop)
             loop.call_soon_threadsafe(self._begin_handed, context=self._context)
         except RuntimeError:
-            log.debug("a client's loop has ended just now; its thread has a last look at what was handed over")
+            log.debug(
+                "a client's loop has ended just now; its thread has a last look at what was handed over"
+            )
 
     # --- in the thread ---
 
