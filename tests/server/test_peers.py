@@ -34,7 +34,10 @@ class Pair:
         self.two = self._network(2, 1)
 
     def _network(self, member: int, peer: int) -> PeerNetwork:
-        return PeerNetwork(member, {peer: self._addresses[peer]}, self._poller, self.said.append)
+        return PeerNetwork(member, {peer: self._addresses[peer]}, self._poller, self._say)
+
+    def _say(self, text: str) -> None:
+        self._poller.call(self.said.append, text)  # and whoever waits for it looks again
 
     async def begin(self) -> None:
         for member, network in ((1, self.one), (2, self.two)):
@@ -53,7 +56,7 @@ class Pair:
 
         async def accept() -> None:
             with scope, listener:
-                await accept_forever(listener, self._nursery, network.accepted, self.said.append)
+                await accept_forever(listener, self._nursery, network.accepted, self._say)
 
         self._nursery.start_soon(accept)
 
