@@ -19,7 +19,7 @@ COLOURS = {"coord": "#2a6f97", "zookeeper": "#b08968", "etcd": "#9aa5b1"}
 
 Results = dict[str, dict[str, list[dict[str, float]]]]
 
-_GROWTH = """## As the work grows
+_GROWTH = """## Growth
 
 coord alone, one thing at a time (`python -m race.growth`); rates a second, both axes logarithmic, and the seconds that
 a member takes from its start after `kill -9` until it serves.
