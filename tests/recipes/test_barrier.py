@@ -62,7 +62,7 @@ def test_waiting_in_vain(backend: str, member: Cluster) -> None:
         async with clients(member, 1) as [client]:
             await Barrier(client, "/barrier").create()
             with pytest.raises(DeadlineExceeded, match="not removed in time") as caught:
-                await Barrier(client, "/barrier").wait(deadline=0.5)
+                await Barrier(client, "/barrier").wait(deadline=1.5)
             assert caught.value.outcome == "refused"
             with pytest.raises(InvalidRequest, match="path"):
                 Barrier(client, "barrier")
@@ -218,7 +218,7 @@ def test_who_does_not_wait_any_longer_has_gone(backend: str, member: Cluster) ->
         async with clients(member, 2) as [one, two]:
             alone = DoubleBarrier(one, "/b", 2)
             with pytest.raises(DeadlineExceeded, match="all had come") as caught:
-                await alone.enter(deadline=0.5)
+                await alone.enter(deadline=1.5)
             assert caught.value.outcome == "refused"
             assert await one.children("/b") == []
             with anyio.move_on_after(0.05):
@@ -230,9 +230,9 @@ def test_who_does_not_wait_any_longer_has_gone(backend: str, member: Cluster) ->
                 tasks.start_soon(alone.enter)
                 tasks.start_soon(other.enter)
             with pytest.raises(DeadlineExceeded, match="before the round before had ended"):
-                await DoubleBarrier(one, "/b", 2).enter(deadline=0.5)
+                await DoubleBarrier(one, "/b", 2).enter(deadline=1.5)
             with pytest.raises(DeadlineExceeded, match="all had left"):
-                await alone.leave(deadline=0.5)
+                await alone.leave(deadline=1.5)
             assert len(await one.children("/b")) == 1
             await other.leave(deadline=1)
             assert await one.children("/b") == []

@@ -105,7 +105,7 @@ def test_a_double_barrier(client: Client, other: Client) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(party, range(8)))[-1] == 8
-    barrier = DoubleBarrier(client, "/two", 2, deadline=0.5)
+    barrier = DoubleBarrier(client, "/two", 2, deadline=1.5)
     with pytest.raises(DeadlineExceeded):
         barrier.enter()
     with pytest.raises(KeyError), DoubleBarrier(client, "/one", 1):

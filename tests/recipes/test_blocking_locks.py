@@ -288,7 +288,7 @@ def test_a_leader_of_threads_that_is_deposed(pair: tuple[Client, Client]) -> Non
 def test_a_block_is_entered_once(pair: tuple[Client, Client], threads: Threads) -> None:
     """Also while it waits: the second thread would take the first one's stay from it, and that be held for ever."""
     a, b = pair
-    for hold in (lambda: Lock(a, "/l").hold(deadline=0.3), lambda: Election(a, "/l").lead(deadline=0.3)):
+    for hold in (lambda: Lock(a, "/l").hold(deadline=1.5), lambda: Election(a, "/l").lead(deadline=1.5)):
         block = hold()
         with Lock(b, "/l"):
             waiting = threads(block.__enter__)

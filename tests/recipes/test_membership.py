@@ -219,7 +219,7 @@ def test_a_name_that_is_taken(backend: str, member: Cluster) -> None:
                     async with membership.join(two, "/w", "a"):
                         pass
                 with pytest.raises(DeadlineExceeded, match="not free in time") as caught:
-                    async with membership.join(two, "/w", "a", wait=True, deadline=0.5):
+                    async with membership.join(two, "/w", "a", wait=True, deadline=1.5):
                         pass
                 assert caught.value.outcome == "refused"
                 assert await one.children("/w") == ["a"]
@@ -326,7 +326,7 @@ def test_what_cannot_be(backend: str, member: Cluster) -> None:
                 with pytest.raises(InvalidRequest, match="entered once"):
                     await me.__aenter__()
                 with pytest.raises(DeadlineExceeded, match="not 2 members"):
-                    await me.wait_size(2, deadline=0.5)
+                    await me.wait_size(2, deadline=1.5)
                 with pytest.raises(InvalidRequest, match="number of members"):
                     await me.wait_size(-1)
                 with pytest.raises(InvalidRequest, match="is a function"):

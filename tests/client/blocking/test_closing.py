@@ -231,7 +231,8 @@ def test_an_unclosed_client_is_told_of_and_its_session_ends() -> None:
 
 
 PROGRAM = """
-import contextlib, sys, threading
+import contextlib, logging, sys, threading
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # that a step took long, with -X dev, says the machine is busy
 from coord.client.blocking import CoordError, connect
 client = connect(sys.argv[1]).open()
 client.create("/e", ephemeral=True)
