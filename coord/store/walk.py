@@ -40,7 +40,7 @@ class Walk:
         self._revision = revision
         self._kept: dict[str, Znode] = {}
         self._walked = ""
-        """The place of the last path that the walk came by."""
+        """The place of the last path that the walk came by; in the end it is beyond all."""
 
     def keep(self, path: str, before: Znode) -> None:
         """``before``, which is at ``path``, is about to be replaced or removed."""
@@ -64,23 +64,17 @@ class Walk:
                 lot.append(znode)
                 size += len(znode[VALUE]) + len(path) + _ZNODE_BYTES
                 if size >= lot_bytes:
-                    self._walked = _place(path)
+                    self._walked = max(self._walked, _place(path))
                     yield paths, lot
                     paths, lot, size = [], [], 0
-        self._walked = _BEYOND
-        while kept:
-            path, znode = kept.popitem()
-            paths.append(path)
-            lot.append(znode)
-            size += len(znode[VALUE]) + len(path) + _ZNODE_BYTES
-            if size >= lot_bytes:
-                yield paths, lot
-                paths, lot, size = [], [], 0
         if lot:
             yield paths, lot
 
     def _pages(self) -> Iterator[list[str]]:
-        """All paths in the order of their places. A page may be old by the time that its last path is looked at."""
+        """All paths in the order of their places, and then those that the walk never met.
+
+        A page may be old by the time that its last path is looked at.
+        """
         tree, parents = self._tree, self._tree.parents
         yield [ROOT]
         way: list[tuple[str, list[str], int]] = [(ROOT, [], 0)]
@@ -103,6 +97,9 @@ class Walk:
             else:
                 way.append((above, children, behind))
             yield children[begin:behind]
+        self._walked = _BEYOND
+        while self._kept:
+            yield list(islice(self._kept, _NAMES_AT_ONCE))
 
 
 def _place(path: str) -> str:

@@ -175,9 +175,12 @@ class Watching:
         if me.dice.random() < 0.6:
             page = yield from insist(List(ROOT, values=True, limit=PAGE))
             return (yield from _open(Watch(ROOT, "children", (page.revision or 0) + 1)))
+        return (yield from _open(Watch(*self._somewhere(me))))
+
+    def _somewhere(self, me: Process) -> tuple[str, str]:
+        """A path, and a scope."""
         path = me.dice.choice((ROOT, f"{ROOT}/{me.dice.randrange(self._names)}"))
-        scope = me.dice.choice(("znode", "children", "subtree"))
-        return (yield from _open(Watch(path, scope)))
+        return path, me.dice.choice(("znode", "children", "subtree"))
 
 
 class Ahead(Watching):
@@ -189,6 +192,4 @@ class Ahead(Watching):
     def _list_and_watch(self, me: Process) -> Generator[Step, Any, Watched]:
         if me.dice.random() < 0.5:
             return (yield from super()._list_and_watch(me))
-        path = me.dice.choice((ROOT, f"{ROOT}/{me.dice.randrange(self._names)}"))
-        scope = me.dice.choice(("znode", "children", "subtree"))
-        return (yield from _open(Watch(path, scope, me.revision + me.dice.choice((1, 2, 5, 20)))))
+        return (yield from _open(Watch(*self._somewhere(me), me.revision + me.dice.choice((1, 2, 5, 20)))))
