@@ -28,7 +28,7 @@ from coord.client.dialling import Dial, Resolve, dial_tcp, resolve_name
 from coord.client.forks import FORKED, own
 from coord.client.listeners import Listeners
 from coord.client.streams import Streams
-from coord.client.waiting import Waiter, here
+from coord.client.waiting import Waiter
 
 log = logging.getLogger("coord.client")
 
@@ -40,7 +40,7 @@ would go on waiting for what is long past; and a client that nobody holds any mo
 
 LATE_SECONDS, LATE_TURNS = 0.1, 5
 """A look at the clock that comes so late was held up by somebody. What has arrived meanwhile is read first, in so many
-turns of the loop (two for who reads to be back from waking callers): the answer that is missed may lie there."""
+turns of the loop: the answer that is missed may lie there."""
 
 
 class Bell:
@@ -49,13 +49,17 @@ class Bell:
     __slots__ = ("_event",)
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._event: anyio.Event | None = None
+        """Made by who waits: whoever rings may be no task, and anyio would not know whose event it is."""
 
     def set(self) -> None:
-        event, self._event = self._event, anyio.Event()
-        event.set()
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
 
     async def wait(self) -> None:
+        if self._event is None:
+            self._event = anyio.Event()
         await self._event.wait()
 
 
@@ -77,7 +81,6 @@ class Link(Streams):
         super().__init__(core, route, dial, resolve, now)
         self.claims = OwnClaims(core)
         """Of the session, whichever view of the client has claimed them."""
-        self._home = here()
         self._clock_moved = anyio.Event()
         self._clock_at = NEVER
         """When the core next wants to look at the clock."""

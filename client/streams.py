@@ -1,8 +1,8 @@
 """One stream after another, to one member after another: dialled, read, written, given up. Half of
 :class:`coord.client.link.Link`, whose other half is for callers, and keeps the time.
 
-Two tasks. One keeps a stream up: dials, reads, dials again. One sends what the core has gathered since the last
-send: requests that were made meanwhile share frames, without a timer.
+Two tasks. One keeps a stream up: dials, has it carry what arrives to the core, dials again. One sends what the core has
+gathered since the last send: requests that were made meanwhile share frames, without a timer.
 """
 
 import logging
@@ -10,18 +10,17 @@ from collections.abc import Callable
 from typing import Final
 
 import anyio
-import anyio.abc
-from anyio.lowlevel import checkpoint
 
 from coord.api.errors import CoordError, Disconnected
 from coord.client.core import OVER, Core, State
 from coord.client.core.endpoints import Endpoint, Route, is_name
+from coord.client.core.request import Request
 from coord.client.core.settings import resume_seconds
-from coord.client.dialling import FAILURES, Dial, Resolve, in_words
+from coord.client.dialling import FAILURES, Dial, Resolve, Stream, in_words
+from coord.client.waiting import here
 
 log = logging.getLogger("coord.client")
 
-RECEIVE_BYTES: Final = 256 * 1024
 TROUBLES_MAX: Final = 8
 
 TURN: Final = 64
@@ -43,12 +42,15 @@ class Streams:
         self._dial = dial
         self._resolve = resolve
         self._now = now
-        self._stream: anyio.abc.ByteStream | None = None
+        self._home = here()
+        self._stream: Stream | None = None
         self._stream_scope: anyio.CancelScope | None = None
         self._send_scope: anyio.CancelScope | None = None
-        self._sendable = anyio.Event()
+        self._sendable = self._home.waiter()
         self._asked_to_send = False
         """Invariant: set exactly when ``_sendable`` is. (A flag is a tenth of the price.)"""
+        self._second_half: list[Request] = []
+        """Those who are woken in the second turn, while the first is under way."""
         self._troubles: dict[Endpoint, str] = {}
 
     # --- the other half ---
@@ -110,17 +112,16 @@ class Streams:
                     self._stream = stream
                     core.connected(began_at)
                     self.settle()  # cancels this scope, if the session ended while it was dialling
-                    await self._receive(stream)
+                    await stream.carry(self._received)
+                    reason = Disconnected(f"{endpoint} has closed the connection")
                 finally:
                     self._stream = None
                     if self._send_scope is not None:
                         self._send_scope.cancel()
                     if not self.forked:  # then it is the parent's
-                        await anyio.aclose_forcefully(stream)
+                        stream.close()
             except TimeoutError:
                 reason = Disconnected(f"{endpoint} does not answer")
-            except anyio.EndOfStream:
-                reason = Disconnected(f"{endpoint} has closed the connection")
             except FAILURES as error:
                 reason = Disconnected(f"{endpoint}: {in_words(error)}")
         self._stream_scope = None
@@ -144,45 +145,39 @@ class Streams:
         if len(self._troubles) > TROUBLES_MAX:
             self._troubles.pop(next(iter(self._troubles)))
 
-    async def _receive(self, stream: anyio.abc.ByteStream) -> None:
+    def _received(self, data: bytes) -> None:
+        """Settle; of many callers half are woken once the others have called again, and what they ask is sent."""
+        self._wake_second_half()
         core = self.core
-        while True:
-            data = await stream.receive(RECEIVE_BYTES)
-            core.received(data, self._now())
-            await self._settle_in_turns()
+        core.received(data, self._now())
+        self._second_half = core.take_second_half(TURN)
+        self.settle()
+        if self._second_half:
+            self._home.soon(self._after_first_half)
 
-    async def _settle_in_turns(self) -> None:
-        """Settle; of many callers half are woken once the others have called again, and what they ask is sent.
+    def _after_first_half(self) -> None:
+        """They have called; in the next turn it is sent."""
+        self._home.soon(self._wake_second_half)
 
-        *Cancellation:* at once.
-        """
-        others = self.core.take_second_half(TURN)
-        try:
-            self.settle()
-            if others:
-                await checkpoint()  # they call
-                await checkpoint()  # it is sent
-        finally:
-            for request in others:
-                request.context.set()
+    def _wake_second_half(self) -> None:
+        woken, self._second_half = self._second_half, []
+        for request in woken:
+            request.context.set()
 
     async def _send(self) -> None:
         while True:
             await self._sendable.wait()
-            self._sendable = anyio.Event()
+            self._sendable = self._home.waiter()
             self._asked_to_send = False
             stream = self._stream
             data = self.core.take_bytes()
             if not data or stream is None:
                 continue
-            with anyio.CancelScope() as self._send_scope:
-                try:
-                    await stream.send(data)
-                except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                    # Not the end yet: the member's goodbye may still be there to be read. The reader will meet the end,
-                    # or the core will miss the answer to its next keepalive.
-                    log.debug("cannot send: %s", in_words(error))
-            self._send_scope = None
+            stream.send(data)
+            if stream.full:
+                with anyio.CancelScope() as self._send_scope:
+                    await stream.sent()
+                self._send_scope = None
 
     def _ask_to_send(self) -> None:
         if not self._asked_to_send:

@@ -38,14 +38,18 @@ class Home(Protocol):
         """Have ``call()`` called in its next turn: whoever was woken in this one comes before, or at the same time."""
 
 
-def here() -> Home:
-    """Of the running event loop."""
+def at_asyncio() -> bool:
+    """Whether the caller runs in a task of asyncio's, rather than trio's."""
     try:
         # With trio as a guest of asyncio there is a loop of asyncio's, too; but none of its tasks.
-        at_asyncio = asyncio.current_task() is not None
+        return asyncio.current_task() is not None
     except RuntimeError:
-        at_asyncio = False
-    return AsyncioHome() if at_asyncio else TrioHome()
+        return False
+
+
+def here() -> Home:
+    """Of the running event loop."""
+    return AsyncioHome() if at_asyncio() else TrioHome()
 
 
 class AsyncioHome:

@@ -229,6 +229,12 @@ class DoubleBarrier:
                 continue
             if znode.value == self._inside and znode.stat.child_count:
                 return znode.stat.version
+            if znode.value == self._gathering and znode.stat.child_count >= self._parties:
+                # The last party would have made it inside: nobody could come, and this would go round for ever.
+                raise InvalidRequest(
+                    f"there are {znode.stat.child_count} znodes below {path!r:.80}, where a double barrier of "
+                    f"{self._parties} parties gathers: not all of them are parties; it wants a path of its own"
+                )
             if znode.value not in (self._inside, self._gathering):
                 raise InvalidRequest(
                     f"the double barrier at {path!r:.80} is {znode.value!r:.40}, and not for {self._parties} parties; "

@@ -53,6 +53,9 @@ FORKED: Final = (
     "this sequence came here by a fork, and its ids belong to the parent, who gives the same ones: connect again and "
     "make another one"
 )
+BITS_MAX: Final = 4096
+"""Far below what Python refuses to write out in digits, so that no sum comes there."""
+
 COPIED: Final = "a sequence cannot be copied or pickled: both would give the same ids. Make another one"
 
 
@@ -210,6 +213,8 @@ def checked_block(block: int) -> int:
 def _whole(number: int, what: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise InvalidRequest(f"{what} is a whole number, not {number!r:.40}")
+    if number.bit_length() > BITS_MAX:
+        raise InvalidRequest(f"{what} has {BITS_MAX} bits at most, and not {number.bit_length()}")
     return number
 
 

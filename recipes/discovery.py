@@ -30,7 +30,7 @@ it can hang (:mod:`coord.recipes.membership`): one that is stuck is not picked.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -80,7 +80,8 @@ def register(
 
     ``path`` is where services are, for all of them the same. The rest as for :func:`coord.recipes.membership.join`.
     """
-    return Registration(client, group_path(path, service), name, checked(endpoint), pulse, wait, deadline)
+    found = replace(checked(endpoint), draining=False)
+    return Registration(client, group_path(path, service), name, found, pulse, wait, deadline)
 
 
 def discover(
@@ -107,12 +108,22 @@ class Registration(Membership):
         wait: bool,
         deadline: float | None,
     ) -> None:
-        super().__init__(client, path, name, attributes_of(endpoint, False), pulse, wait, deadline)
+        super().__init__(client, path, name, attributes_of(endpoint), pulse, wait, deadline)
         self._endpoint = endpoint
+
+    async def update(self, attributes: Mapping[str, Any], *, deadline: float | None = None) -> None:
+        """Have this metadata instead. Where the endpoint is, and whether it drains, stays. Raises :class:`Lost` when it
+        is registered no more.
+        """
+        await self._say(checked(replace(self._endpoint, metadata=attributes)), deadline)
 
     async def drain(self, *, deadline: float | None = None) -> None:
         """Be picked no more, and stay registered: those who were connected before are still served."""
-        await self.update(attributes_of(self._endpoint, True), deadline=deadline)
+        await self._say(replace(self._endpoint, draining=True), deadline)
+
+    async def _say(self, endpoint: Endpoint, deadline: float | None) -> None:
+        await super().update(attributes_of(endpoint), deadline=deadline)
+        self._endpoint = endpoint
 
 
 class Picking:
@@ -257,12 +268,12 @@ def fit(roster: tuple[Member, ...]) -> tuple[Endpoint, ...]:
     )
 
 
-def attributes_of(endpoint: Endpoint, draining: bool) -> Mapping[str, Any]:
+def attributes_of(endpoint: Endpoint) -> Mapping[str, Any]:
     return {
         "host": endpoint.host,
         "port": endpoint.port,
-        "metadata": endpoint.metadata,
-        "draining": draining,
+        "metadata": dict(endpoint.metadata),
+        "draining": endpoint.draining,
     }
 
 
@@ -278,4 +289,8 @@ def checked(endpoint: Endpoint) -> Endpoint:
         raise InvalidRequest(f"an endpoint's host is a name or an address, not {endpoint.host!r:.60}")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= PORT_MAX:
         raise InvalidRequest(f"an endpoint's port is a whole number from 1 to {PORT_MAX}, not {port!r:.60}")
+    if not isinstance(endpoint.metadata, Mapping):
+        raise InvalidRequest(
+            f"an endpoint's metadata is a mapping of names to values, not {endpoint.metadata!r:.60}"
+        )
     return endpoint

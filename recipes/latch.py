@@ -28,7 +28,6 @@ from typing import cast
 import anyio
 
 from coord.client import (
-    ChangeKind,
     Client,
     Create,
     DeadlineExceeded,
@@ -83,10 +82,7 @@ class Latch:
             znode = await self._client.get(self._path, deadline=deadline)
         except NotFound:
             return self._count
-        if znode.value != b"%d" % self._count:
-            raise InvalidRequest(
-                f"the latch at {self._path!r:.80} is for another count, {znode.value!r:.20}, and not for {self._count}"
-            )
+        self._check(znode.value)
         return max(self._count - znode.stat.version, 0)
 
     async def wait(self, *, deadline: float | None = None) -> None:
@@ -102,6 +98,15 @@ class Latch:
                 return
             with anyio.move_on_after(due.left):
                 async for event in events:
-                    if event.kind is ChangeKind.SET and event.version >= self._count:
+                    # Whatever was done to it: after a gap one that is open may be told as created.
+                    if event.value is not None:
+                        self._check(event.value)
+                    if event.version >= self._count:
                         return
         raise DeadlineExceeded(f"the latch at {self._path!r:.80} was not open in time", outcome="refused")
+
+    def _check(self, value: bytes) -> None:
+        if value != b"%d" % self._count:
+            raise InvalidRequest(
+                f"the latch at {self._path!r:.80} is for another count, {value!r:.20}, and not for {self._count}"
+            )

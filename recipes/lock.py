@@ -6,7 +6,8 @@ the lock can be granted to somebody else because this client was silent for too 
 greater than all before it for this path.
 
 *What it does not.* No lock can stop a request that is already on its way, nor a process that was stopped between its
-last look at the clock and its next step: when it goes on, somebody else may hold the lock.
+last look at the clock and its next step: when it goes on, somebody else may hold the lock. And a path is a lock's or a
+semaphore's: where somebody has set a capacity above 1, so many hold it.
 
 *What to do about that.* Give ``grant.token`` to the resource, which refuses lower ones than it has seen
 (:mod:`coord.recipes.fencing`); for what is in coord itself, ``client.fence(subtree, lock)`` once, and write through

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from coord.client import Claimed, Client, DeadlineExceeded, Grant, InvalidRequest
-from coord.recipes.arguments import Deadline, checked_client, checked_path
+from coord.recipes.arguments import Deadline, checked_client, checked_path, checked_seconds
 from coord.recipes.held import Entered, HeldAll, release_all
 
 
@@ -50,9 +50,15 @@ class MultiLock:
     async def acquire(self, *, deadline: float | None = None) -> Sequence[Grant]:
         """Wait for all, without a block: whoever calls this releases the grants. In the order of their paths.
 
-        ``deadline``: seconds for all of them; :class:`~coord.client.DeadlineExceeded` (refused; unknown, where a claim
-        was not answered, which is given back if it is granted), and none is held.
+        ``deadline``: seconds for all of them; 0: have them only if all are free.
+        :class:`~coord.client.DeadlineExceeded` (refused; unknown, where a claim was not answered, which is given back
+        if it is granted), and none is held.
         """
+        if deadline is not None and checked_seconds(deadline) == 0:
+            grants = await self.try_acquire()
+            if grants is None:
+                raise DeadlineExceeded(f"{self._what} is not free", outcome="refused")
+            return grants
         try:
             return await self._take(True, deadline)
         except DeadlineExceeded as error:

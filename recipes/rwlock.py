@@ -6,7 +6,8 @@ Otherwise as :mod:`coord.recipes.lock`, whose *What it does not* and *What to do
 reader's grant has a token, too, but a resource has nothing to refuse a reader for.
 
 *What it does not.* A reader can't become a writer: it leaves, and asks anew (two readers that waited for each other
-to leave would wait for ever).
+to leave would wait for ever). Nor does a writer become a reader, without leaving. A task that enters one of the two
+inside of the other, of the same object, is refused: it would wait for itself.
 
 ::
 
@@ -20,7 +21,8 @@ to leave would wait for ever).
         print(grant.held)  # → True
 """
 
-from coord.client import Client
+from coord.client import Client, Grant
+from coord.recipes.held import Entered
 from coord.recipes.lock import Lock
 
 
@@ -41,3 +43,5 @@ class ReadWriteLock:
         """Held together with other readers."""
         self.write: Lock = _Writing(client, path, label=label)
         """Held alone."""
+        # Who enters one is known to the other: a task that waits for its own other side would wait for ever.
+        self.read._entered = self.write._entered = Entered[Grant](f"the read/write lock {path}")

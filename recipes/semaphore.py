@@ -89,7 +89,7 @@ class Semaphore:
             )
         due = Deadline(self._client, deadline)
         facts = await self._client.claim_info(self.path, deadline=due.left)
-        if facts.capacity != 1:  # else it may not be there yet
+        if facts.capacity != 1 or facts.holders:  # else it may not be there yet
             self._check(facts)
         while True:
             try:

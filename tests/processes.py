@@ -46,14 +46,15 @@ class Member:
         self._reader.start()
         return self
 
-    def wait_for(self, text: str, seconds: float = START_S) -> str:
-        """The first line on stderr with ``text`` in it; fails when the process ends before it says so."""
+    def wait_for(self, *texts: str) -> str:
+        """The first line on stderr with any of ``texts`` in it; fails when the process ends before it says so."""
         with self._news:
-            found = self._news.wait_for(lambda: self._find(text) or self._ended(), seconds)
-            line = self._find(text)
+            found = self._news.wait_for(lambda: self._find(texts) or self._ended(), START_S)
+            line = self._find(texts)
         if line is None:
+            wanted = " or ".join(map(repr, texts))
             raise AssertionError(
-                f"no line with {text!r} ({'ended' if found else 'in time'}):\n" + "".join(self.lines)
+                f"no line with {wanted} ({'ended' if found else 'in time'}):\n" + "".join(self.lines)
             )
         return line
 
@@ -90,8 +91,8 @@ class Member:
     def stderr(self) -> str:
         return "".join(self.lines)
 
-    def _find(self, text: str) -> str | None:
-        return next((line for line in self.lines if text in line), None)
+    def _find(self, texts: Sequence[str]) -> str | None:
+        return next((line for line in self.lines if any(text in line for text in texts)), None)
 
     def _ended(self) -> bool:
         return bool(self.lines) and self.lines[-1] == ""

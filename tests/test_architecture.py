@@ -37,7 +37,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "coord.server": (F3, None),
     "coord.client": ((*F0, "coord.wire"), ("anyio",)),
     "coord.client.core": ((*F0, "coord.wire"), ()),
-    "coord.client.waiting": (F0, ("trio",)),  # the one file that knows which event loop it is in
+    "coord.client.waiting": (F0, ("trio",)),  # it knows which event loop it is in
+    "coord.client.sockets": (F0, ("trio",)),  # and how each reads and writes
     "coord.recipes": (("coord.client",), ("anyio",)),
     "coord.recipes.typed": (("coord.client", "coord.recipes"), ("pydantic", "pydantic_core")),
     "coord.recipes.fencing.signed": (("coord.client", "coord.recipes"), ("cryptography",)),

@@ -19,6 +19,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> Any:
     import race.__main__
     import race.handoffs
     import race.loads
+    import race.profile
     import race.report
     import race.sessions
     import race.works
@@ -74,6 +75,17 @@ def test_the_page_keeps_what_was_written_by_hand(race: Any, tmp_path: Path) -> N
     assert text.endswith("\n\nAlso by hand.\n")
     assert "old figures" not in text
     assert "| longest gap, ms | 400 | - | 2,000 |" in text
+
+
+def test_who_is_asked(race: Any) -> None:
+    cluster = object.__new__(race.loads.Coord)
+    cluster.leader = lambda: 2
+    work = race.loads.Work("set", 1, 1)
+    assert race.loads.asked(cluster, work) == ["127.0.0.1:14711", "127.0.0.1:14712", "127.0.0.1:14713"]
+    at_the_leader, at_a_follower = (race.loads.Work("set", 1, 1, at=at) for at in ("leader", "follower"))
+    assert race.loads.asked(cluster, at_the_leader) == ["127.0.0.1:14713"]
+    assert race.loads.asked(cluster, at_a_follower) == ["127.0.0.1:14711"]
+    assert at_a_follower.title == "set 1x1, at a follower"
 
 
 def test_who_has_which_read(race: Any) -> None:
@@ -207,3 +219,17 @@ def _unmet(race: Any, why: str) -> Any:
 def _race(race: Any, out: Path = Path("/nowhere"), **given: Any) -> Any:
     usual = {"rounds": 2, "seconds": 1.0, "only": None, "minutes": math.inf, "systems": "coord"}
     return race.__main__.Race(Namespace(**(usual | given), folder=out.parent, out=out))
+
+
+def test_a_sample_counts_for_the_file_of_its_innermost_frame(race: Any) -> None:
+    raw = "main (coord/a.py:1);step (coord/b.py:20) 3\nmain (coord/a.py:1);<lambda> (c.py:7) 2\nmain (coord/a.py:9) 1\n"
+    assert race.profile.places(raw) == {"coord/b.py": 3, "c.py": 2, "coord/a.py": 1}
+
+
+def test_a_profile_tells_what_each_process_spends_on_a_request(race: Any) -> None:
+    found = {"the leader": {"a.py": 30, "b.py": 10}, "a follower": {"b.py": 1}}
+    made = race.profile.table("sets", "ms", found, {"the leader": 2.0, "a follower": 0.5})
+    assert "| **all** | **2.00** | **0.50** |" in made
+    assert "| `a.py` | 1.50 | 0.00 |" in made
+    assert "| `b.py` | 0.50 | 0.50 |" in made
+    assert "| others | 0.00 | 0.00 |" in made

@@ -30,6 +30,12 @@ class Unmet(Exception):
     """Something that is needed is not on this machine, or did not start; the message says what would help."""
 
 
+def cpu_s(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Cluster(ABC):
     """Three members. ``ports[n]``: of member n + 1, for clients."""
 
@@ -90,11 +96,7 @@ class Cluster(ABC):
 
     def cpu_s(self) -> float:
         """What all members that run have used so far."""
-        ticks = 0
-        for member in self.members:
-            fields = Path(f"/proc/{member.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(cpu_s(member.pid) for member in self.members)
 
     def wait_serving(self, number: int) -> None:
         until = time.monotonic() + START_S
@@ -144,13 +146,15 @@ class Coord(Cluster):
 
         return f"coord {version('coord')}, Python {sys.version.split()[0]}"
 
-    def _start(self, number: int) -> "subprocess.Popen[bytes]":
+    def command(self, number: int) -> list[str]:
         members = ",".join(f"{each + 1}={endpoint}" for each, endpoint in enumerate(self.endpoints))
-        command = [
+        return [
             *(sys.executable, "-m", "coord", "serve", "--member", str(number + 1), "--members", members),
             *("--data", str(self.folder / f"member-{number + 1}"), "--quiet"),
         ]
-        return self._spawn(number, command)
+
+    def _start(self, number: int) -> "subprocess.Popen[bytes]":
+        return self._spawn(number, self.command(number))
 
     def _status(self, number: int) -> dict[str, object] | None:
         from coord.client import CoordError

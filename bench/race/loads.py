@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from race.clusters import Cluster, Coord, Unmet, ZooKeeper
+from race.clusters import MEMBERS, Cluster, Coord, Unmet, ZooKeeper
 
 HERE = Path(__file__).resolve().parent
 GO_PATH = "/usr/share/gocode"
@@ -28,7 +28,9 @@ WATCH_BY_HAND = "watch-one-by-hand"
 
 @dataclass(frozen=True)
 class Work:
-    """What to ask for. ``count``: so many requests, however long it takes (0: ``seconds``)."""
+    """What to ask for. ``count``: so many requests, however long it takes (0: ``seconds``). ``at``: the only member
+    that is asked, "leader" or "follower"; else connections are spread over all three.
+    """
 
     op: str
     connections: int = 8
@@ -38,12 +40,14 @@ class Work:
     seconds: float = 4.0
     count: int = 0
     failover: bool = False
+    at: str = ""
 
     @property
     def title(self) -> str:
         read = f" ({self.read})" if self.op == "get" else ""
         size = "" if self.value_bytes == 100 else f", {self.value_bytes} B"
-        return f"{self.op}{read} {self.connections}x{self.in_flight}{size}"
+        at = f", at {'the leader' if self.at == 'leader' else 'a follower'}" if self.at else ""
+        return f"{self.op}{read} {self.connections}x{self.in_flight}{size}{at}"
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,17 @@ def figures(row: dict[str, object]) -> Figures:
     )
 
 
+def asked(cluster: Cluster, work: Work) -> list[str]:
+    """The endpoints of the members that are asked."""
+    if not work.at:
+        return cluster.endpoints
+    leader = cluster.leader()
+    return [cluster.endpoints[leader if work.at == "leader" else (leader + 1) % MEMBERS]]
+
+
 def start(cluster: Cluster, work: Work, build: Path) -> list[str]:
     """The command of a load."""
-    endpoints = ",".join(cluster.endpoints)
+    endpoints = ",".join(asked(cluster, work))
     if work.op == PYTHON_HANDOFFS:
         return _handovers(cluster, work, endpoints)
     if work.op == WATCH_BY_HAND or (isinstance(cluster, Coord) and work.op.startswith("watch")):

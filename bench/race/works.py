@@ -2,11 +2,15 @@
 
 from race.loads import PYTHON_HANDOFFS, WATCH_BY_HAND, Work
 
-SHAPES = ((1, 1), (16, 1), (64, 1), (8, 64), (8, 256))
+SHAPES = ((16, 1), (64, 1), (8, 64), (8, 256))
 """Connections by requests in flight on each."""
+PLACES = ("leader", "follower")
+"""Where one connection is: it decides what it waits for, and who leads is a matter of luck."""
 
 REQUESTS = (
+    *(Work("set", 1, 1, at=at) for at in PLACES),
     *(Work("set", connections, in_flight) for connections, in_flight in SHAPES),
+    *(Work("get", 1, 1, at=at) for at in PLACES),
     *(Work("get", connections, in_flight) for connections, in_flight in SHAPES),
     *(Work("get", connections, in_flight, read="local") for connections, in_flight in ((1, 1), (8, 64))),
     Work("get", 8, 64, read="at-least"),
@@ -46,7 +50,8 @@ QUICK_HALF_LOAD_S = 3.0
 BEST_RATIOS = {
     "set 8x64": 3.0,
     "set 64x1": 1.5,
-    "set 1x1": 1.0,
+    "set 1x1, at the leader": 1.0,
+    "set 1x1, at a follower": 1.0,
     "get (linearizable) 8x64": 1.5,
     "watch-one 500x20": 2.0,
     "watch-own 100x100": 2.0,

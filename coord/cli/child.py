@@ -29,6 +29,9 @@ GROUP_LOOK_SECONDS: Final = 0.02
 
 _PR_SET_PDEATHSIG: Final = 1
 
+_WHEN_WE_ARE_GONE: Final = 'read -r _ || kill -s KILL -- "-$0"'
+"""Of a shell, whose input is a pipe that only we have the other end of: a line of ours, or its end."""
+
 
 class Child:
     """A running command.
@@ -37,8 +40,9 @@ class Child:
     with it. In the foreground of a terminal it stays in ours (a shell and its Ctrl-C and Ctrl-Z know that one
     only), and what it starts is its own affair.
 
-    When this process is killed outright (kill -9) nobody is left to mind the claim; Linux ends the command then.
-    Nothing does while this process is stopped: the command runs on, and its token is what resources refuse.
+    When this process is killed outright (kill -9) nobody is left to mind the claim; Linux ends the command then, and a
+    shell beside it, which waits for our end, what it has started. Nothing does while this process is stopped: the
+    command runs on, and its token is what resources refuse.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -51,6 +55,17 @@ class Child:
             process_group=None if self._shares_group else 0,
             preexec_fn=_ended_with(os.getpid()),
         )
+        self._watcher: subprocess.Popen[bytes] | None = None
+        if not self._shares_group:
+            with suppress(OSError):  # where there is no shell the command alone is ended with us
+                # A session of its own: it is not to be told what the command is told.
+                self._watcher = subprocess.Popen(
+                    ["/bin/sh", "-c", _WHEN_WE_ARE_GONE, str(self._process.pid)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
 
     async def wait(self) -> int:
         """Wait for its end; its exit code, as a shell has it. *Cancellation:* it runs on."""
@@ -73,6 +88,11 @@ class Child:
                     await self._until_the_group_is_gone()
             self._send(signal.SIGKILL)
             await self.wait()
+
+    def close(self) -> None:
+        """It has ended: what it has left running is its own affair."""
+        if self._watcher is not None:
+            self._watcher.communicate(b"\n")
 
     async def _until_the_group_is_gone(self) -> None:
         """What the command has started may take as long to end as the command; nothing tells us when it has."""

@@ -197,6 +197,11 @@ def explained(path: str, facts: ClaimFacts, rows: Sequence[ClaimRow], now_ms: fl
         lines.append(f"It has a lock delay of {facts.lock_delay_ms / 1000:g} s.")
     lines += _explained_limits(facts)
     lines += _explained_line(waiting, facts, now_ms)
+    for session in sorted({row.session for row in held} & {row.session for row in waiting}):
+        lines.append(
+            f"Session {session} waits for what it holds itself: for ever, where one task does both (a lock that is "
+            "entered twice); of several tasks one waits for another."
+        )
     fenced_by = [f"the token of {claim}" for claim in facts.fenced_by]
     if fenced_by:
         lines.append(f"Whoever writes at {path} must present {' and '.join(fenced_by)}.")

@@ -82,8 +82,9 @@ def lock(
     coord lock /locks/backup -- ./backup --full
 
     The command finds in its environment COORD_LOCK_PATH, COORD_TOKEN (the
-    fencing token's revision), COORD_TOKEN_INCARNATION, and COORD_FENCING_TOKEN
-    (both, as guards of resources take them: 1-4711). Signals are passed on to it.
+    fencing token's revision), COORD_TOKEN_INCARNATION, COORD_FENCING_TOKEN
+    (both, as guards of resources take them: 1-4711), and COORD_FENCING_TOKENS
+    (that, behind those of coord lock around this one). Signals are passed on.
 
     When the lock is about to be lost (no member answers, and the session's
     time is over but for --grace), or was taken away, the command is sent
@@ -232,12 +233,15 @@ async def _run_while(
     held: Claimed, path: str, command: list[str], grace: float, signals: Signals
 ) -> int | None:
     """Its exit code; ``None``: it was ended in time. *Cancellation:* it is ended."""
+    token = f"{held.token.incarnation}-{held.token.revision}"
     environment = {
         **os.environ,
         "COORD_LOCK_PATH": path,
         "COORD_TOKEN": str(held.token.revision),
         "COORD_TOKEN_INCARNATION": str(held.token.incarnation),
-        "COORD_FENCING_TOKEN": f"{held.token.incarnation}-{held.token.revision}",
+        "COORD_FENCING_TOKEN": token,
+        # Within one another each of them holds, and `coord set` below a fence of the outer one presents its token, too.
+        "COORD_FENCING_TOKENS": " ".join([*os.environ.get("COORD_FENCING_TOKENS", "").split(), token]),
     }
     try:
         child = Child(command, environment)
@@ -261,4 +265,5 @@ async def _run_while(
     finally:
         if code is None:
             await child.end(grace)
+        child.close()
     return code

@@ -26,7 +26,7 @@ TokenOption = Annotated[
     list[str] | None,
     typer.Option(
         "--token",
-        envvar="COORD_FENCING_TOKEN",
+        envvar=["COORD_FENCING_TOKENS", "COORD_FENCING_TOKEN"],
         help="Write as the holder with this fencing token, such as 1-4711: below a fence it must be the current one, "
         "elsewhere it changes nothing. Below `coord lock` and `coord elect` it is in the environment, and need not be "
         "given. Of several claims: once for each.",
@@ -59,4 +59,6 @@ def tokens(given: Sequence[str] | None) -> list[Token]:
     try:
         return [Token.parse(each) for each in given or ()]
     except InvalidRequest as error:
-        raise typer.BadParameter(f"{error.message} (in --token, or in $COORD_FENCING_TOKEN)") from None
+        raise typer.BadParameter(
+            f"{error.message} (in --token, or in $COORD_FENCING_TOKENS or $COORD_FENCING_TOKEN)"
+        ) from None

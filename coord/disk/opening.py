@@ -36,6 +36,7 @@ from coord.disk.salvage import read_salvaging
 from coord.disk.scan import LogScan, Tail
 from coord.disk.settings import StorageSettings
 from coord.disk.snapshot import SnapshotStore
+from coord.disk.snapshot_format import Take
 from coord.disk.wal import Position, create_segment
 from coord.disk.witness import Witness, open_witness
 from coord.raft.types import Entry, HardState, SnapshotMeta
@@ -49,7 +50,7 @@ class Recovered:
     hard_state: HardState
     """``(0, 0)`` when nothing was ever written."""
     snapshot: SnapshotMeta | None
-    """The newest sound one; its content comes from ``Storage.sections(snapshot.index)``."""
+    """The newest sound one; its content is what was taken last (``Storage.open``)."""
     entries: list[Entry]
     """Contiguous, the first right after the snapshot (at index 1 without one)."""
     damage: Damage | None
@@ -138,7 +139,12 @@ def _create(fs: FileSystem, member_id: int | None, create: bool, fuse: Fuse) -> 
 
 
 def open_folder(
-    fs: FileSystem, state: FolderState, notes: list[str], settings: StorageSettings, fuse: Fuse
+    fs: FileSystem,
+    state: FolderState,
+    notes: list[str],
+    settings: StorageSettings,
+    fuse: Fuse,
+    take: Take | None,
 ) -> Opened:
     """Read and mend the folder; ``state`` is its checked identity. Raises: StorageError."""
     identity = state.identity
@@ -149,7 +155,7 @@ def open_folder(
 
     owner = owner_digest(identity.folder_id, identity.cluster_id, identity.member_id)
     snapshots = SnapshotStore(fs, owner, settings, fuse)
-    snapshot, bad_snapshots = snapshots.load_newest()
+    snapshot, bad_snapshots = snapshots.load_newest(take)
     snapshot_index = 0 if snapshot is None else snapshot.index
     scan = read_log(fs, state, snapshot_index)
     notes += scan.notes

@@ -9,7 +9,7 @@ Its methods may run in another thread than the log's. They share nothing with it
 """
 
 import errno
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from zlib import crc32
 
@@ -25,6 +25,7 @@ from coord.disk.snapshot_format import (
     Contents,
     Digest,
     Section,
+    Take,
     encode_header,
     encode_section_header,
     encode_trailer,
@@ -123,17 +124,17 @@ class SnapshotStore:
         self._contents: dict[int, Contents] = {}
         self._asides = 0
 
-    def load_newest(self) -> tuple[SnapshotMeta | None, list[tuple[str, str]]]:
+    def load_newest(self, take: Take | None) -> tuple[SnapshotMeta | None, list[tuple[str, str]]]:
         """Find the newest sound snapshot, reading it whole; also the ``(name, what is wrong)`` of newer ones.
 
-        It is read at start, although loading reads it again: only now can the log still be asked whether
-        an older one would do. Raises: NewerFormat, CannotOpen.
+        ``take`` is told of each that is tried. What it was given of one is worth nothing once it is told of another, or
+        when there is none in the end. Raises: NewerFormat, CannotOpen.
         """
         damaged: list[tuple[str, str]] = []
         for index in reversed(snapshot_indexes(self._fs.names())):
             name = snapshot_name(index)
             try:
-                contents = self._read_contents(name)
+                contents = self._read_contents(name, take)
                 if contents.meta.index != index:
                     raise BadSnapshot(f"it holds the snapshot at index {contents.meta.index}")
             except BadSnapshot as bad:
@@ -164,11 +165,6 @@ class SnapshotStore:
         if number == len(contents.sections):
             return contents.digest, True
         return self._read_body(snapshot_index, contents.sections[number], number), False
-
-    def sections(self, snapshot_index: int) -> Iterator[bytes]:
-        """All sections in order, each checked. Raises: SnapshotGone, SnapshotDamaged."""
-        for number, section in enumerate(self._find(snapshot_index).sections):
-            yield self._read_body(snapshot_index, section, number)
 
     def trim(self, snapshot_index: int, keep: Collection[int]) -> None:
         """Delete all snapshots below ``snapshot_index`` that are not in ``keep``, and what was set aside."""
@@ -223,11 +219,11 @@ class SnapshotStore:
             )
         return contents
 
-    def _read_contents(self, name: str) -> Contents:
+    def _read_contents(self, name: str, take: Take | None) -> Contents:
         with opening("reading", self._fs.describe(name)):
             file = self._fs.open(name)
             try:
-                return read_contents(file, self.owner, self.settings.section_limit_bytes)
+                return read_contents(file, self.owner, self.settings.section_limit_bytes, take)
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise

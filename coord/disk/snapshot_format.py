@@ -5,7 +5,8 @@ Owns encoding, and reading a file that may hold anything. Sections are opaque he
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 from zlib import crc32
 
@@ -27,6 +28,9 @@ _SECTION_MARK = b"sect"
 _TRAILER_MARK = b"done"
 SECTION_HEADER_BYTES = _SECTION.size + 4
 _CONFIGURATION_LIMIT_BYTES = 1024 * 1024
+_LOT_BYTES = 2 * 1024 * 1024
+"""So much is hashed at a time in a thread. Each time, both threads may have to wait for the other to let go of the
+interpreter: section by section, that took as long as it saved."""
 
 
 class BadSnapshot(Exception):
@@ -61,8 +65,47 @@ class Digest:
         self._sha.update(struct.pack("<Q", len(section)))
         self._sha.update(section)
 
+    def add_all(self, sections: list[bytes]) -> None:
+        self._sha.update(
+            b"".join([part for each in sections for part in (struct.pack("<Q", len(each)), each)])
+        )
+
     def value(self) -> bytes:
         return self._sha.digest()
+
+
+class DigestAside:
+    """The same, worked out in a thread: SHA-256 is most of what checking takes, and lets go of the interpreter.
+
+    At most two lots are held: one that gathers and one that is hashed.
+    """
+
+    def __init__(self, meta: SnapshotMeta, thread: ThreadPoolExecutor) -> None:
+        self._digest = Digest(meta)
+        self._thread = thread
+        self._lot: list[bytes] = []
+        self._lot_bytes = 0
+        self._hashed: Future[None] | None = None
+
+    def add(self, section: bytes) -> None:
+        self._lot.append(section)
+        self._lot_bytes += len(section)
+        if self._lot_bytes >= _LOT_BYTES:
+            self._hash()
+
+    def value(self) -> bytes:
+        self._hash()
+        self._wait()
+        return self._digest.value()
+
+    def _hash(self) -> None:
+        self._wait()
+        self._hashed = self._thread.submit(self._digest.add_all, self._lot)
+        self._lot, self._lot_bytes = [], 0
+
+    def _wait(self) -> None:
+        if self._hashed is not None:
+            self._hashed.result()
 
 
 def encode_configuration(configuration: Configuration) -> bytes:
@@ -111,15 +154,23 @@ def encode_trailer(sections: int, content_bytes: int, digest: bytes) -> bytes:
 class SnapshotReader:
     """Reads one file from its beginning; each step raises BadSnapshot when the bytes are not as written.
 
-    At most one section is in memory at a time, and none larger than ``section_limit_bytes``.
+    No section is larger than ``section_limit_bytes``. Each is let go of once it is hashed, which a ``thread`` does if
+    there is one.
     """
 
-    def __init__(self, file: File, owner: bytes | None, section_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        file: File,
+        owner: bytes | None,
+        section_limit_bytes: int,
+        thread: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._file = file
         self._owner = owner
         self._limit = section_limit_bytes
         self._size = file.size()
         self._offset = 0
+        self._thread = thread
         self.sections: list[Section] = []
         self.digest = b""
 
@@ -141,7 +192,7 @@ class SnapshotReader:
         if self._owner is not None and owner != self._owner:
             raise BadSnapshot("it comes from another folder, member or cluster")
         meta = SnapshotMeta(index, term, decode_configuration(configuration))
-        self._digest = Digest(meta)
+        self._digest = Digest(meta) if self._thread is None else DigestAside(meta, self._thread)
         return meta
 
     def read_sections(self) -> Iterator[bytes]:
@@ -191,10 +242,21 @@ class SnapshotReader:
             raise BadSnapshot(otherwise)
 
 
-def read_contents(file: File, owner: bytes | None, section_limit_bytes: int) -> Contents:
-    """Read and check all of a file. Raises: BadSnapshot, NewerFormat."""
-    reader = SnapshotReader(file, owner, section_limit_bytes)
-    meta = reader.read_meta()
-    for _ in reader.read_sections():
-        pass  # reading is checking
-    return Contents(meta, reader.sections, reader.digest, file.size())
+Take = Callable[[SnapshotMeta], Callable[[bytes], object]]
+"""Told of a snapshot that is about to be read; what it returns is given each section, in order."""
+
+
+def read_contents(file: File, owner: bytes | None, section_limit_bytes: int, take: Take | None) -> Contents:
+    """Read and check all of a file. Raises: BadSnapshot, NewerFormat.
+
+    ``take`` has each section as soon as that is checked, before it is known whether the whole is sound.
+    """
+    size = file.size()
+    with ThreadPoolExecutor(1, "digest") as thread:  # it begins with the first lot
+        reader = SnapshotReader(file, owner, section_limit_bytes, thread if size > _LOT_BYTES else None)
+        meta = reader.read_meta()
+        add = None if take is None else take(meta)
+        for section in reader.read_sections():  # reading is checking
+            if add is not None:
+                add(section)
+        return Contents(meta, reader.sections, reader.digest, size)

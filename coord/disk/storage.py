@@ -8,7 +8,7 @@ Threads: ``append``, ``reset_log``, ``set_cluster_id``, ``set_fields``, ``begin_
 may run in other threads meanwhile.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from coord.api.checks import check
@@ -20,6 +20,7 @@ from coord.disk.opening import Opened, Recovered, identify, open_folder, take_lo
 from coord.disk.record import owner_digest
 from coord.disk.settings import StorageSettings
 from coord.disk.snapshot import SnapshotStore, SnapshotWriter
+from coord.disk.snapshot_format import Take
 from coord.disk.wal import Position, Wal, create_segment
 from coord.disk.witness import open_witness
 from coord.raft.types import HardState, Persist, SnapshotMeta
@@ -36,6 +37,32 @@ class StorageStatistics:
     snapshot_bytes: int
     """Of all that are kept."""
     free_bytes: int
+
+
+class LockedFolder:
+    """A data folder that is this process's, and of which nothing was read but whose it is. See :meth:`Storage.lock`."""
+
+    def __init__(
+        self, fs: FileSystem, settings: StorageSettings, fuse: Fuse, state: FolderState, notes: list[str]
+    ) -> None:
+        self._fs = fs
+        self._settings = settings
+        self._fuse = fuse
+        self._state = state
+        self._notes = notes
+
+    @property
+    def identity(self) -> Identity:
+        return self._state.identity
+
+    def open(self, take: Take | None = None) -> tuple["Storage", Recovered]:
+        """The second half of :meth:`Storage.open`, which takes as long as the folder is large. Once."""
+        try:
+            opened = open_folder(self._fs, self._state, self._notes, self._settings, self._fuse, take)
+        except BaseException:
+            self._fs.unlock()
+            raise
+        return Storage(self._fs, self._settings, self._fuse, opened), opened.recovered
 
 
 class Storage:
@@ -61,25 +88,45 @@ class Storage:
         cluster_id: bytes | None = None,
         create: bool = False,
         settings: StorageSettings | None = None,
+        take: Take | None = None,
     ) -> tuple["Storage", Recovered]:
         """Lock the folder, check whose it is, and read it; all that is returned is durable.
 
         ``member_id`` None: whoever it belongs to. ``cluster_id`` None: do not check; an unformed folder passes
         any. ``create``: give an empty folder to this member.
 
+        ``take`` is told of a snapshot before it is read, and what it returns is given the sections, each checked by
+        itself: the content is loaded while it is read, once. Only this method's return says that the whole was sound,
+        and ``Recovered.snapshot`` which one it was: should one be damaged, ``take`` is told of the next older one.
+        What it raises comes out of here.
+
         Raises: CannotOpen, FolderInUse, WrongMember, WrongCluster, NewerFormat, DamagedFolder, DiskFull, SyncFailed.
             The lock is free again after any of these, and the folder can be opened once the cause is gone.
         """
+        locked = Storage.lock(
+            fs, member_id=member_id, cluster_id=cluster_id, create=create, settings=settings
+        )
+        return locked.open(take)
+
+    @staticmethod
+    def lock(
+        fs: FileSystem,
+        *,
+        member_id: int | None,
+        cluster_id: bytes | None = None,
+        create: bool = False,
+        settings: StorageSettings | None = None,
+    ) -> LockedFolder:
+        """The first half of :meth:`open`, which never takes long. Raises what that does."""
         settings = settings or StorageSettings()
         fuse = Fuse()
         take_lock(fs)
         try:
             state, notes = identify(fs, member_id, cluster_id, create, fuse)
-            opened = open_folder(fs, state, notes, settings, fuse)
         except BaseException:
             fs.unlock()
             raise
-        return Storage(fs, settings, fuse, opened), opened.recovered
+        return LockedFolder(fs, settings, fuse, state, notes)
 
     @property
     def identity(self) -> Identity:
@@ -193,10 +240,6 @@ class Storage:
         """One section for sending, and whether it is the last (the digest). Raises: SnapshotGone, SnapshotDamaged."""
         return self._store().read_section(snapshot_index, section)
 
-    def sections(self, snapshot_index: int) -> Iterator[bytes]:
-        """The content, for loading: without the digest. Raises: SnapshotGone, SnapshotDamaged."""
-        return self._store().sections(snapshot_index)
-
     # The rest
 
     def statistics(self) -> StorageStatistics:
@@ -237,6 +280,7 @@ class Storage:
 __all__ = [
     "Damage",
     "Identity",
+    "LockedFolder",
     "Recovered",
     "SnapshotWriter",
     "Storage",

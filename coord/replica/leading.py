@@ -43,6 +43,9 @@ def tick(state: ReplicaState) -> None:
     leases, raft, store = state.leases, state.raft, state.store
     if leases is None:
         return
+    # 1. All members start again; one leads before it has applied its log. 2. The log takes the store hours on, or days.
+    # 3. Were time counted from where this reign began, it would stand still for so long, and nothing would fall due.
+    state.cluster_time_base_ms = max(state.cluster_time_base_ms, store.time_ms - leases.waking_ms)
     state.outputs.messages += state.proposals.take_refused(raft.commit_index)
     if state.ticks % state.settings.lease_ticks or raft.term_at(raft.commit_index) != raft.term:
         return  # not before an entry of this term is committed: until then this member knows less than it has

@@ -258,7 +258,7 @@ def _tick(state: ReplicaState, _: Tick) -> None:
 
 def _tick_snapshot(state: ReplicaState) -> None:
     maker, store = state.snapshot_maker, state.store
-    if maker.is_due(len(store.tree.znodes), store.tree.data_bytes) and not state.raft.recovering:
+    if maker.tick(len(store.tree.znodes), store.tree.data_bytes) and not state.raft.recovering:
         meta = state.raft.snapshot_meta(store.applied_index)
         maker.begin(store, meta)
         state.outputs.snapshot_begun = meta

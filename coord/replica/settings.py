@@ -36,6 +36,9 @@ class ReplicaSettings:
     snapshot_requests: int = 200_000
     """… or this many requests, or a sixth as many as there are znodes: a start applies them all again, whatever their
     size, at some 10 µs each; a znode costs 2 µs in each snapshot, and 2 at a start."""
+    snapshot_quiet_ticks: int = 250
+    """… or at a quarter of these, when for so long next to nothing was applied. Most starts come in such a time, and
+    find little to apply again."""
     snapshot_section_bytes: int = 256 * KIB
     """One section is made at a time, in a few milliseconds, between other work."""
     snapshot_sections_per_tick: int = 1

@@ -8,10 +8,17 @@ from coord.raft.types import SnapshotMeta
 from coord.replica.settings import ReplicaSettings
 from coord.store.snapshot import StoreLoader, StoreSnapshot
 from coord.store.store import Store
+from coord.store.walk import ZNODE_BYTES
 from coord.wire.cbor import DecodeError
 from coord.wire.sections import decode_section, encode_section
 
 _PHASES: Final = 3
+_QUIET_SHARE: Final = 0.25
+"""Of the log that makes a snapshot due: so much is worth one in quiet times. That bounds what is written: where little
+is asked for, at most four times as much for each request as where much is. With a million znodes, what is left to apply
+at a start takes half a second then."""
+_STILL_SHARE: Final = 0.005
+"""In quiet times no more than this is added to it in ``snapshot_quiet_ticks``: 1000 requests."""
 
 
 class SnapshotMaker:
@@ -19,10 +26,13 @@ class SnapshotMaker:
 
     __slots__ = (
         "_first_share",
+        "_length_before",
         "_making",
+        "_quiet_ticks",
         "_settings",
         "_tail",
         "_tail_bytes",
+        "_turn",
         "_unwritten",
         "log_bytes",
         "log_entries",
@@ -32,9 +42,13 @@ class SnapshotMaker:
 
     def __init__(self, settings: ReplicaSettings, member: int) -> None:
         self._settings = settings
-        self._first_share = (member % _PHASES + 1) / _PHASES
+        self._turn = member % _PHASES
+        self._first_share = (self._turn + 1) / _PHASES
         """The first snapshot is due so much earlier. All members apply the same log, and would save theirs at the same
         time, again and again: all would be slow then, instead of one that a quorum does not need."""
+        self._quiet_ticks = 0
+        self._length_before = 0.0
+        """``_length`` when it was last looked at whether these are quiet times."""
         self._making: StoreSnapshot | None = None
         self._unwritten = 0  # sections given to the disk and not written yet
         self._tail: deque[tuple[int, int]] = deque()  # (index, bytes) of the newest applied entries
@@ -56,15 +70,32 @@ class SnapshotMaker:
         while self._tail_bytes > self._settings.catch_up_bytes and len(self._tail) > 1:
             self._tail_bytes -= self._tail.popleft()[1]
 
-    def is_due(self, znodes: int, data_bytes: int) -> bool:
-        """Whether to begin one: the log is long, measured against what a snapshot would cost."""
+    def tick(self, znodes: int, data_bytes: int) -> bool:
+        """Whether to begin one: the log is long, measured against what a snapshot would cost. Asked at each tick."""
+        settings, length = self._settings, self._length(znodes, data_bytes)
+        still = length <= self._length_before + _STILL_SHARE
+        self._quiet_ticks += 1
+        if not self._quiet_ticks % settings.snapshot_quiet_ticks:
+            self._length_before = length
+            if not still:
+                self._quiet_ticks = 0
         if self.meta is not None:
             return False
-        settings, share = self._settings, self._first_share
-        return (
-            self.log_entries > settings.snapshot_entries
-            or self.log_requests > share * max(settings.snapshot_requests, znodes // 6)
-            or self.log_bytes > share * max(settings.snapshot_log_bytes, data_bytes // 2)
+        if self.log_entries > settings.snapshot_entries or length > self._first_share:
+            return True
+        if length < _QUIET_SHARE or not still:
+            return False
+        # All members see the same quiet times begin. Each waits until those whose turn is before its own are done.
+        tick_bytes = settings.snapshot_section_bytes * settings.snapshot_sections_per_tick
+        one_takes = (data_bytes + ZNODE_BYTES * znodes) // tick_bytes
+        return self._quiet_ticks > settings.snapshot_quiet_ticks + self._turn * one_takes
+
+    def _length(self, znodes: int, data_bytes: int) -> float:
+        """Of what was applied since the last one began: 1 makes another one due."""
+        settings = self._settings
+        return max(
+            self.log_requests / max(settings.snapshot_requests, znodes // 6),
+            self.log_bytes / max(settings.snapshot_log_bytes, data_bytes // 2),
         )
 
     def begin(self, store: Store, meta: SnapshotMeta) -> None:

@@ -3,9 +3,10 @@
 import gc
 import logging
 import secrets
+from collections.abc import Callable
 
 from coord.disk.real import RealFileSystem
-from coord.disk.storage import Recovered, Storage
+from coord.disk.storage import LockedFolder, Recovered, Storage
 from coord.limits import MemberLimits
 from coord.raft.types import Configuration, SnapshotMeta
 from coord.replica.inputs import Signer
@@ -16,6 +17,40 @@ from coord.server.config import Config, ConfigError
 from coord.store.snapshot import StoreLoader
 from coord.store.store import Store
 from coord.wire.sections import decode_section
+
+
+class Loading:
+    """A store in the making, while the disk reads and checks what it is made of."""
+
+    def __init__(self, limits: MemberLimits) -> None:
+        self._limits = limits
+        self._loader = StoreLoader(limits)
+        self._error: ValueError | None = None
+
+    def begin(self, _: SnapshotMeta) -> Callable[[bytes], None]:
+        """Another snapshot: whatever came before was damaged."""
+        self._loader, self._error = StoreLoader(self._limits), None
+        return self._add
+
+    def _add(self, section: bytes) -> None:
+        if self._error is not None:
+            return
+        try:
+            self._loader.add(*decode_section(section))
+        except ValueError as error:
+            # Not raised here: what was not checked yet may show that the disk is to blame, and an older one will do.
+            self._error = error
+
+    def finish(self, snapshot: SnapshotMeta) -> Store:
+        """The store. Only once the whole snapshot is known to be sound. Raises :class:`Stopped`."""
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._loader.finish()
+        except ValueError as error:
+            raise Stopped(
+                f"snapshot {snapshot.index} passes its checksums but cannot be loaded: {error}"
+            ) from error
 
 
 def open_folder(config: Config) -> RealFileSystem:
@@ -29,16 +64,41 @@ def open_folder(config: Config) -> RealFileSystem:
     return RealFileSystem(config.data, create=True)
 
 
-def open_storage(
-    config: Config, filesystem: RealFileSystem, log: logging.Logger
-) -> tuple[Storage, Recovered]:
-    """Lock and read the folder, and tell its operator what was found.
+def lock_folder(config: Config, filesystem: RealFileSystem) -> LockedFolder:
+    """Raises :class:`StorageError`."""
+    return Storage.lock(filesystem, member_id=config.member, create=True, settings=config.storage_settings())
 
-    Raises :class:`StorageError`, :class:`Stopped`.
+
+def open_storage(
+    config: Config, folder: LockedFolder, log: logging.Logger
+) -> tuple[Storage, Recovered, Store | None]:
+    """Read the folder, and tell its operator what was found: takes as long as that is large.
+
+    The store is what the snapshot held, if there is one. Raises :class:`StorageError`, :class:`Stopped`.
     """
-    storage, recovered = Storage.open(
-        filesystem, member_id=config.member, create=True, settings=config.storage_settings()
-    )
+    loading = Loading(config.replica_settings().limits)
+    collects = gc.isenabled()
+    gc.disable()  # every object made here stays
+    try:
+        storage, recovered = folder.open(loading.begin)
+        _tell(config, recovered, log)
+        try:
+            if recovered.damage is not None and not config.others:
+                damage = recovered.damage
+                raise Stopped(
+                    f"{config.data}: damage in {damage.file} at byte {damage.offset}: {damage.what}. There are no "
+                    "other members to restore it from: restore the folder from a backup"
+                )
+            return storage, recovered, loading.finish(recovered.snapshot) if recovered.snapshot else None
+        except Stopped:
+            storage.close()
+            raise
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _tell(config: Config, recovered: Recovered, log: logging.Logger) -> None:
     for note in recovered.notes:
         log.warning("%s: %s", config.data, note)
     if recovered.covered:
@@ -52,41 +112,16 @@ def open_storage(
     if recovered.damage is not None:
         damage = recovered.damage
         log.error("%s: damage in %s at byte %d: %s", config.data, damage.file, damage.offset, damage.what)
-        if not config.others:
-            storage.close()
-            raise Stopped(
-                f"{config.data}: damage in {damage.file} at byte {damage.offset}: {damage.what}. There are no other "
-                "members to restore it from: restore the folder from a backup"
-            )
-    return storage, recovered
 
 
 def make_replica(
-    config: Config, who: Who, storage: Storage, recovered: Recovered, recovering: bool, signer: Signer
+    config: Config, who: Who, recovered: Recovered, store: Store | None, recovering: bool, signer: Signer
 ) -> Replica:
-    """What the folder held, in memory: takes as long as that is large."""
+    """What the folder held, put together."""
     settings = config.replica_settings()
     configuration = Configuration(tuple(sorted(each.id for each in config.members)))
     snapshot = recovered.snapshot or SnapshotMeta(0, 0, configuration)
-    store = _load_store(storage, snapshot, settings.limits) if recovered.snapshot else None
     seed = secrets.randbits(64)
     return Replica(
         who, settings, seed, recovered.hard_state, snapshot, store, recovered.entries, recovering, signer
     )
-
-
-def _load_store(storage: Storage, snapshot: SnapshotMeta, limits: MemberLimits) -> Store:
-    loader = StoreLoader(limits)
-    collects = gc.isenabled()
-    gc.disable()  # every object made here stays
-    try:
-        for section in storage.sections(snapshot.index):
-            loader.add(*decode_section(section))
-        return loader.finish()
-    except ValueError as error:
-        raise Stopped(
-            f"snapshot {snapshot.index} passes its checksums but cannot be loaded: {error}"
-        ) from error
-    finally:
-        if collects:
-            gc.enable()

@@ -13,23 +13,23 @@ from typing import NamedTuple
 
 import trio
 
-from coord.disk.storage import Recovered, Storage
+from coord.disk.storage import LockedFolder, Recovered, Storage
 from coord.replica.formation import Formation, Formed
 from coord.replica.inputs import FromPeer, PeerDown, PeerLost
-from coord.replica.replica import Replica
 from coord.replica.state import ReplicaState, Who
 from coord.server.causes import Stopped
 from coord.server.clients import ClientNetwork
 from coord.server.config import Config
 from coord.server.disk import DiskTasks
 from coord.server.driver import Driver, form
-from coord.server.loading import make_replica, open_folder, open_storage
+from coord.server.loading import lock_folder, make_replica, open_folder, open_storage
 from coord.server.peers import PeerNetwork
 from coord.server.poller import Poller
 from coord.server.sockets import accept_forever, listen
 from coord.server.threads import run_thread
 from coord.server.token_key import TokenKeyFile
 from coord.server.writer import LogWriter
+from coord.store.store import Store
 from coord.wire.peer_frames import PeerMessage
 
 PROBE_TICKS = 10
@@ -86,9 +86,8 @@ class Member:
                 stack.enter_context(listener)
             filesystem = open_folder(config)
             stack.callback(filesystem.close)
-            storage, recovered = open_storage(config, filesystem, self._log)
-            stack.callback(storage.close)
-            self._peers.cluster = storage.identity.cluster_id or b""
+            folder = lock_folder(config, filesystem)
+            self._peers.cluster = folder.identity.cluster_id or b""
             async with trio.open_nursery() as nursery:
                 for listener in peer_listeners:
                     nursery.start_soon(
@@ -100,8 +99,7 @@ class Member:
                     )
                 self._peers.start(nursery)
                 with self._stopping:
-                    await self._begin(storage, recovered, nursery, loaded)
-                    del recovered  # its entries are the replica's, to let go of when a snapshot covers them
+                    await self._begin(folder, stack, nursery, loaded)
                     self._log.info("member %d serves clients on %s", config.member, config.listen)
                     if ready is not None:
                         ready()
@@ -147,13 +145,25 @@ class Member:
 
     async def _begin(
         self,
-        storage: Storage,
-        recovered: Recovered,
+        folder: LockedFolder,
+        stack: contextlib.ExitStack,
         nursery: trio.Nursery,
         loaded: Callable[[], None] | None,
     ) -> None:
-        """From an open folder to a replica that is driven."""
+        """From a locked folder to a replica that is driven; ``stack`` closes what was opened."""
         config, peers, clients, log = self._config, self._peers, self._clients, self._log
+        opened: list[tuple[Storage, Recovered, Store | None]] = []
+
+        def load() -> None:
+            opened.append(open_storage(config, folder, log))
+            stack.callback(opened[0][0].close)  # also when nobody waits for it any more
+
+        if folder.identity.cluster_id is None:
+            load()  # nothing is in it, and the others' first words, which may come as soon as this waits, are heard
+        else:
+            # In a thread: a large snapshot takes seconds, and meanwhile clients are told so, and a signal is heard.
+            await run_thread("loading", load, lambda: None)
+        [(storage, recovered, store)] = opened
         boot = secrets.randbits(40)
         recovering = recovered.damage is not None
         if storage.identity.cluster_id is None:
@@ -176,17 +186,8 @@ class Member:
                 "recovering: this member neither votes nor acknowledges until its peers have restored it"
             )
         who = Who(config.member, cluster, boot, {each.id: str(each.client) for each in config.members})
-        replicas: list[Replica] = []
-
         token_key = TokenKeyFile(config.data, storage.identity)
-
-        def load() -> None:
-            signer = token_key.load()
-            replicas.append(make_replica(config, who, storage, recovered, recovering, signer))
-
-        # In a thread: a large snapshot takes seconds, and meanwhile clients are told so, and a signal is heard.
-        await run_thread("loading", load, lambda: None)
-        [replica] = replicas
+        replica = make_replica(config, who, recovered, store, recovering, token_key.load())
         if loaded is not None:
             loaded()
         driver = Driver(self._poller, self._look_at)

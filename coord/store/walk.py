@@ -21,7 +21,7 @@ from coord.store.tree import Tree
 from coord.store.znode import CREATED_REVISION, VALUE, Znode
 
 _NAMES_AT_ONCE: Final = 1024
-_ZNODE_BYTES: Final = 20
+ZNODE_BYTES: Final = 20
 """What its numbers take in a section, about."""
 _BEYOND: Final = "\x01"
 """After all places."""
@@ -62,7 +62,7 @@ class Walk:
                         continue  # it is kept, if it was there at all; or it is new
                 paths.append(path)
                 lot.append(znode)
-                size += len(znode[VALUE]) + len(path) + _ZNODE_BYTES
+                size += len(znode[VALUE]) + len(path) + ZNODE_BYTES
                 if size >= lot_bytes:
                     self._walked = max(self._walked, _place(path))
                     yield paths, lot

@@ -16,7 +16,7 @@ sessions, which are kept up in real time, live on.
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from math import isfinite
 from typing import Any, Final, Self
@@ -151,7 +151,7 @@ class LocalMember:
                 return
         raise RuntimeError("a member alone does not lead; this is a bug")
 
-    async def _dial(self, endpoint: Endpoint) -> "anyio.abc.ByteStream":
+    async def _dial(self, endpoint: Endpoint) -> "_Stream":
         await anyio.lowlevel.checkpoint()
         self._numbers += 1
         stream = self._streams[self._numbers] = _Stream(self, self._numbers)
@@ -183,8 +183,10 @@ class LocalMember:
         return self._settings.limits
 
 
-class _Stream(anyio.abc.ByteStream):
+class _Stream:
     """One client's connection. At most ``outbox_bytes`` wait here; beyond, it is closed, as a member does."""
+
+    full = False
 
     def __init__(self, member: LocalMember, number: int) -> None:
         self._member = member
@@ -201,31 +203,32 @@ class _Stream(anyio.abc.ByteStream):
             self._member.lost(self._number)
         self._news.set()
 
-    async def send(self, item: bytes) -> None:
-        await anyio.lowlevel.checkpoint()
+    def send(self, data: bytes) -> None:
         if self._ended:
-            raise anyio.BrokenResourceError
+            return
         try:
-            frames = [decode_client_frame(raw, self._member.limits) for raw in self._frames.feed(item)]
-        except DecodeError as error:
-            raise anyio.BrokenResourceError from error
+            frames = [decode_client_frame(raw, self._member.limits) for raw in self._frames.feed(data)]
+        except DecodeError:
+            self.close()
+            return
         self._member.heard(self._number, [FromClient(self._number, frame) for frame in frames])
 
-    async def receive(self, max_bytes: int = 65_536) -> bytes:
+    async def sent(self) -> None:
         await anyio.lowlevel.checkpoint()
-        while not self._pending:
-            if self._ended:
-                raise anyio.EndOfStream
-            self._news = anyio.Event()
-            await self._news.wait()
-        data = bytes(self._pending[:max_bytes])
-        del self._pending[:max_bytes]
-        return data
 
-    async def send_eof(self) -> None:
-        await self.aclose()
+    async def carry(self, receive: Callable[[bytes], None]) -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            if self._pending:
+                data, self._pending = bytes(self._pending), bytearray()
+                receive(data)
+            elif self._ended:
+                return
+            else:
+                self._news = anyio.Event()
+                await self._news.wait()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         self._ended = True
         self._news.set()
         self._member.lost(self._number)

@@ -118,6 +118,7 @@ class LeaseMember:
         state.now_ms = state.wall_ms = 0
         # Nothing here waits for a number of ticks: all that does is asked at every tick, or outlasts the scope.
         state.ticks = state.progress_tick = state.rounds.asked_ticks = 0
+        state.snapshot_maker._quiet_ticks = 0
         for progress in state.raft._state.peers:
             progress.silent_ticks = 0
         leases = state.leases

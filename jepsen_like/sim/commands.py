@@ -29,7 +29,9 @@ def sim(
     seed: Annotated[
         int | None, typer.Option(help="Just this one, with its verdict and its trace hash.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0, help="Go on for so long instead of so many seeds.")] = 0.0,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="End after so long; without --seeds: go on for so long.")
+    ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     settings: Annotated[
         list[str] | None,

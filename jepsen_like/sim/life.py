@@ -15,7 +15,7 @@ from coord.jepsen_like.sim.agenda import MICROSECOND_NS, MS_NS
 from coord.jepsen_like.sim.disk import CutShort
 from coord.jepsen_like.sim.lanes import DiskTasks, LogLane, disk_time_ns, slow_time_ns
 from coord.jepsen_like.sim.trace import STEP
-from coord.limits import PEER_FRAME_MAX_BYTES, MemberLimits
+from coord.limits import PEER_FRAME_MAX_BYTES
 from coord.raft.types import SnapshotMeta
 from coord.replica.formation import Formation
 from coord.replica.inputs import (
@@ -33,11 +33,9 @@ from coord.replica.inputs import (
 from coord.replica.replica import Replica
 from coord.replica.state import Who
 from coord.server.driver import ask_disk
-from coord.store.snapshot import StoreLoader
-from coord.store.store import Store
+from coord.server.loading import Loading
 from coord.wire.framing import FrameBuffer
 from coord.wire.peer_frames import MessageEncoder, PeerMessage, decode_messages
-from coord.wire.sections import decode_section
 
 if TYPE_CHECKING:
     from coord.jepsen_like.sim.clients import Wire
@@ -97,8 +95,13 @@ class Life:
     def _open(self) -> Recovered:
         member, world = self.member, self.sim.world
         settings = StorageSettings(segment_bytes=world.segment_bytes)
+        self._loading = Loading(self.sim.settings.limits)
         self._storage, recovered = Storage.open(
-            member.disk, member_id=member.number, create=True, settings=settings
+            member.disk,
+            member_id=member.number,
+            create=True,
+            settings=settings,
+            take=self._loading.begin,
         )
         self.sim.ghosts.opened(member, recovered)
         return recovered
@@ -152,9 +155,7 @@ class Life:
         assert cluster is not None
         self.cluster = cluster
         snapshot = recovered.snapshot or SnapshotMeta(0, 0, sim.world.configuration)
-        loaded = self.attempt(lambda: (_load(storage, snapshot, sim.settings.limits),))
-        if loaded is None:
-            return
+        store = self._loading.finish(snapshot) if recovered.snapshot else None
         who = Who(member.number, cluster, self._boot, {each: f"member-{each}:1" for each in sim.members})
         seed = member.dice.getrandbits(64)
         self.replica = Replica(
@@ -163,7 +164,7 @@ class Life:
             seed,
             recovered.hard_state,
             snapshot,
-            loaded[0],
+            store,
             recovered.entries,
             recovering,
         )
@@ -363,12 +364,3 @@ def shuffled_by_source(inputs: list[Input], dice: Random) -> list[Input]:
     sources = list(by_source.values())
     dice.shuffle(sources)
     return [each for source in sources for each in source]
-
-
-def _load(storage: Storage, snapshot: SnapshotMeta, limits: MemberLimits) -> Store | None:
-    if not snapshot.index:
-        return None
-    loader = StoreLoader(limits)
-    for section in storage.sections(snapshot.index):
-        loader.add(*decode_section(section))
-    return loader.finish()

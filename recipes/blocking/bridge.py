@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from coord.client import CoordError, InvalidRequest, SessionEnded
+from coord.client import InvalidRequest, SessionEnded
 from coord.client.blocking import Client
 from coord.client.blocking.portal import Portal, Stay
 from coord.recipes.scope import Lost
@@ -92,7 +92,7 @@ class Inside(Generic[T]):
         if error is None and self._stands and self._stay.closed:
             # What the thread has done since then was not covered.
             error = Lost(f"{self._what} is lost: its client was closed in the block")
-        if isinstance(error, CoordError) and (exc is None or isinstance(exc, Lost | SessionEnded)):
+        if error is not None and (exc is None or isinstance(exc, Lost | SessionEnded)):
             raise error
 
     async def _until_the_end(self, value: T) -> None:

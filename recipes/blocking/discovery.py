@@ -17,11 +17,11 @@
                 print(service.wait_for(lambda endpoints: not endpoints))  # → True
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from coord.client.blocking import Client
 from coord.recipes.blocking import membership
@@ -72,6 +72,12 @@ class Registration(Membership):
     """An endpoint that is registered; a member of the group of its service, with all that those can."""
 
     _group: AsyncRegistration
+
+    def update(self, attributes: Mapping[str, Any], *, deadline: float | None = None) -> None:
+        """Have this metadata instead. Where the endpoint is, and whether it drains, stays. Raises :class:`Lost` when it
+        is registered no more.
+        """
+        super().update(attributes, deadline=deadline)
 
     def drain(self, *, deadline: float | None = None) -> None:
         """Be picked no more, and stay registered: those who were connected before are still served."""

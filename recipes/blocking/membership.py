@@ -87,7 +87,9 @@ class Group:
         self._bridge = Bridge(client)
         self._group = group
         self._deadline = deadline
-        self._inside: Inside[AsyncGroup] = Inside(self._bridge, lambda: group, "a group")
+        mine = isinstance(group, AsyncMembership)
+        what = "a membership" if mine else "a group"
+        self._inside: Inside[AsyncGroup] = Inside(self._bridge, lambda: group, what, stands=mine)
 
     @property
     def path(self) -> str:

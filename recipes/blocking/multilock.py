@@ -20,7 +20,7 @@ from types import TracebackType
 from coord.client import Grant as AsyncGrant
 from coord.client.blocking import Client, Grant
 from coord.recipes.blocking.bridge import Bridge
-from coord.recipes.blocking.held import Entered, HeldAll, HeldGrant
+from coord.recipes.blocking.held import Entered, HeldAll, HeldGrant, patience
 from coord.recipes.multilock import MultiLock as AsyncMultiLock
 
 
@@ -44,12 +44,12 @@ class MultiLock:
     def acquire(self, *, deadline: float | None = None) -> Sequence[Grant]:
         """Wait for all, without a block: whoever calls this releases the grants. In the order of their paths.
 
-        ``deadline``: seconds for all of them; :class:`~coord.client.DeadlineExceeded` (refused; unknown, where a claim
-        was not answered, which is given back if it is granted), and none is held.
+        ``deadline``: seconds for all of them; 0: have them only if all are free.
+        :class:`~coord.client.DeadlineExceeded` (refused; unknown, where a claim was not answered, which is given back
+        if it is granted), and none is held.
         """
-        found = self._bridge.run(
-            partial(self._locks.acquire, deadline=deadline), deadline, unwanted=_give_back
-        )
+        work = partial(self._locks.acquire, deadline=deadline)
+        found = self._bridge.run(work, patience(deadline), unwanted=_give_back)
         return [Grant(self._bridge, grant) for grant in found]
 
     def try_acquire(self, *, deadline: float | None = None) -> Sequence[Grant] | None:

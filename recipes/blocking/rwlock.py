@@ -18,6 +18,7 @@ lock, as in :mod:`coord.recipes.blocking.lock`.
 """
 
 from coord.client.blocking import Client
+from coord.recipes.blocking.held import Entered, HeldGrant
 from coord.recipes.blocking.lock import Lock
 from coord.recipes.rwlock import _Reading as _AsyncReading
 from coord.recipes.rwlock import _Writing as _AsyncWriting
@@ -41,3 +42,4 @@ class ReadWriteLock:
         """Held together with other readers."""
         self.write: Lock = _Writing(client, path, label=label)
         """Held alone."""
+        self.read._entered = self.write._entered = Entered[HeldGrant](f"the read/write lock {path}")

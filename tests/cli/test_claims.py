@@ -97,6 +97,10 @@ def test_why_in_words(coord: Coord, pair: tuple[Client, Client]) -> None:
         assert "Its token is what writes at and below /w/data must present." in told
         assert "must present the token of /w/a" in coord("why", "/w/data")
         assert "DEADLOCK" not in told
+        assert "what it holds itself" not in told
+    with a.claim("/w/itself"):
+        wait_behind(a, "/w/itself")
+        assert f"Session {a.session_id} waits for what it holds itself: for ever" in coord("why", "/w/itself")
     assert "is not a path" in coord("why", "w", code=USAGE)
 
 

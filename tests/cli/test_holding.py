@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -250,6 +251,41 @@ def test_a_lock_process_that_is_killed_takes_its_command_with_it(member: Cluster
         coord.process.kill()
         until_gone(process)
         client.claim("/killed", deadline=10).release()
+
+
+def test_what_a_command_has_started_goes_with_a_lock_process_that_is_killed(member: Cluster) -> None:
+    script = ("sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", TRAP, "minds not")
+    with Coord(member.endpoints[0], "lock", "/killed-with-all", "--", *script) as coord:
+        process = coord.runs()
+        try:
+            coord.process.kill()
+            until_gone(process)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)  # else it keeps our pipes open
+
+
+def test_what_a_command_leaves_running_is_its_own_affair(member: Cluster) -> None:
+    script = ("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
+    with Coord(member.endpoints[0], "lock", "/left", "--", *script) as coord:
+        code, out, _ = coord.end()
+    assert code == 0
+    assert is_there(int(out))
+    os.kill(int(out), signal.SIGKILL)
+
+
+def test_within_one_another_each_holds(member: Cluster, client: Client) -> None:
+    """What is written below a fence of the outer one presents its token, too."""
+    client.create("/nested")
+    client.fence("/nested", "/outer")
+    script = 'echo $COORD_FENCING_TOKEN $COORD_FENCING_TOKENS; "$0" -m coord set /nested "$COORD_LOCK_PATH"'
+    within = (sys.executable, "-m", "coord", "lock", "/inner", "--", "sh", "-c", script, sys.executable)
+    with Coord(member.endpoints[0], "lock", "/outer", "--", *within) as coord:
+        code, out, err = coord.end()
+    assert (code, err) == (0, "")
+    assert client.get("/nested").value == b"/inner"
+    own, outer, inner = (Token.parse(each) for each in out.splitlines()[0].split())
+    assert own == inner > outer
 
 
 def test_in_a_terminal_ctrl_c_comes_once(member: Cluster) -> None:

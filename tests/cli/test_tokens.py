@@ -31,7 +31,8 @@ def client(member: Cluster) -> Iterator[Client]:
 
 @pytest.fixture
 def coord(member: Cluster, monkeypatch: pytest.MonkeyPatch) -> Coord:
-    monkeypatch.delenv("COORD_FENCING_TOKEN", raising=False)
+    for name in ("COORD_FENCING_TOKEN", "COORD_FENCING_TOKENS"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, code: int = 0, token: str | None = None) -> str:
         environment = {"COORD_ENDPOINTS": member.endpoints[0], "COORD_FENCING_TOKEN": token}

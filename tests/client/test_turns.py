@@ -46,6 +46,20 @@ def test_two_turns_make_two_frames(backend: str, callers: int, frames: int) -> N
 
 
 @both
+def test_the_second_turn_comes_though_the_first_asks_for_nothing(backend: str) -> None:
+    async def main() -> None:
+        async with house(1) as at, connect(at.endpoints, session=False) as client:
+            with anyio.fail_after(
+                client._link.core.session_timeout / 6
+            ):  # not only with the next keepalive's answer
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(MANY):
+                        tasks.start_soon(client.exists, "/a")
+
+    run(backend, main)
+
+
+@both
 def test_whoever_waits_for_the_second_turn_is_woken_when_it_is_called_off(backend: str) -> None:
     """The connection ends while those of the first turn are at it."""
 

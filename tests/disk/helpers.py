@@ -1,9 +1,10 @@
 """Short words for the disk's tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from coord.disk.opening import Recovered
 from coord.disk.settings import StorageSettings
+from coord.disk.snapshot_format import Take
 from coord.disk.storage import Storage
 from coord.raft.types import Configuration, Entry, HardState, Persist, SnapshotMeta
 from tests.disk.memory import MemoryFileSystem
@@ -26,11 +27,28 @@ def meta(index: int, term: int = 1, configuration: Configuration = VOTERS) -> Sn
 
 
 def reopen(
-    fs: MemoryFileSystem, settings: StorageSettings = SMALL, *, create: bool = False
+    fs: MemoryFileSystem,
+    settings: StorageSettings = SMALL,
+    *,
+    create: bool = False,
+    take: Take | None = None,
 ) -> tuple[Storage, Recovered]:
     """As a new process would: whoever had the lock is dead."""
     fs.locked = False
-    return Storage.open(fs, member_id=1, create=create, settings=settings)
+    return Storage.open(fs, member_id=1, create=create, settings=settings, take=take)
+
+
+class Taken:
+    """What is read of each snapshot that is tried at an opening."""
+
+    def __init__(self) -> None:
+        self.tried: list[SnapshotMeta] = []
+        self.sections: list[bytes] = []
+
+    def begin(self, what: SnapshotMeta) -> Callable[[bytes], None]:
+        self.tried.append(what)
+        self.sections = []
+        return self.sections.append
 
 
 def formed(fs: MemoryFileSystem, settings: StorageSettings = SMALL) -> Storage:
@@ -56,3 +74,13 @@ def take_snapshot(storage: Storage, what: SnapshotMeta, sections: Sequence[bytes
     for section in sections:
         writer.add(section)
     writer.commit()
+
+
+def content(storage: Storage, index: int) -> list[bytes]:
+    """All sections of the snapshot at ``index``, as they are sent."""
+    sections: list[bytes] = []
+    last = False
+    while not last:
+        section, last = storage.read_section(index, len(sections))
+        sections.append(section)
+    return sections[:-1]

@@ -7,7 +7,7 @@ import pytest
 
 from coord.disk.errors import CannotOpen
 from coord.raft.types import HardState
-from tests.disk.helpers import Appender, entry, reopen
+from tests.disk.helpers import Appender, content, entry, reopen
 from tests.disk.life import SCRIPT, Model, live, live_until, sections_of, view
 from tests.disk.memory import (
     Choice,
@@ -59,7 +59,7 @@ def check_reopened(
     found = view(recovered)
     assert found in [model.view() for model in may_be], f"{told}: {found}"
     if recovered.snapshot is not None:
-        assert list(storage.sections(recovered.snapshot.index)) == sections_of(recovered.snapshot), told
+        assert content(storage, recovered.snapshot.index) == sections_of(recovered.snapshot), told
     if not found.formed:
         return
     # What was read is promised to others at once: it must survive the next power cut, whatever the cache held.

@@ -9,7 +9,7 @@ from coord.disk.errors import DiskFull, SyncFailed
 from coord.disk.names import segment_name, segment_numbers
 from coord.disk.settings import StorageSettings
 from coord.raft.types import HardState, Persist
-from tests.disk.helpers import SMALL, Appender, entries, entry, formed, meta, reopen, take_snapshot
+from tests.disk.helpers import SMALL, Appender, content, entries, entry, formed, meta, reopen, take_snapshot
 from tests.disk.life import SCRIPT, live_until, view
 from tests.disk.memory import MemoryFileSystem, drop_all, keep_all
 
@@ -89,7 +89,7 @@ def test_short_writes_are_continued(longest: int) -> None:
     take_snapshot(storage, meta(3), [b"y" * 1000])
     storage, recovered = reopen(fs.power_cut(drop_all))
     assert recovered.entries == [*entries(4, 9)]
-    assert list(storage.sections(3)) == [b"y" * 1000]
+    assert content(storage, 3) == [b"y" * 1000]
 
 
 def test_a_disk_that_fills_up_anywhere_loses_nothing_acknowledged() -> None:

@@ -14,7 +14,7 @@ from coord.disk.real import RealFileSystem
 from coord.disk.settings import StorageSettings
 from coord.disk.storage import Storage
 from coord.raft.types import HardState
-from tests.disk.helpers import CLUSTER, SMALL, Appender, entries, meta, take_snapshot
+from tests.disk.helpers import CLUSTER, SMALL, Appender, content, entries, meta, take_snapshot
 from tests.disk.life import SCRIPT, view
 
 
@@ -97,7 +97,7 @@ def test_everything_is_private_and_descriptors_do_not_leak(tmp_path: Path) -> No
         storage, _ = Storage.open(fs, member_id=1, create=True, settings=SMALL)
         storage.set_cluster_id(CLUSTER)
         take_snapshot(storage, meta(1))
-        list(storage.sections(1))
+        content(storage, 1)
         storage.begin_snapshot(meta(2)).abandon()
         storage.close()
         fs.close()

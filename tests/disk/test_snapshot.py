@@ -10,7 +10,7 @@ from coord.disk.names import UNFINISHED_SUFFIX, snapshot_indexes, snapshot_name
 from coord.disk.snapshot import SnapshotWriter
 from coord.disk.storage import Storage
 from coord.raft.types import Configuration, HardState
-from tests.disk.helpers import Appender, entries, formed, meta, reopen, take_snapshot
+from tests.disk.helpers import Appender, content, entries, formed, meta, reopen, take_snapshot
 from tests.disk.memory import MemoryFileSystem, drop_all
 
 JOINT = Configuration((1, 2, 5), (1, 2, 3), (4, 2**31 - 1), (3,))
@@ -36,7 +36,7 @@ def test_a_snapshot_is_read_back_section_by_section(sections: list[bytes]) -> No
     take_snapshot(formed(fs), meta(7, 3, JOINT), sections)
     storage, recovered = reopen(fs.power_cut(drop_all))
     assert recovered.snapshot == storage.snapshot == meta(7, 3, JOINT)
-    assert list(storage.sections(7)) == sections
+    assert content(storage, 7) == sections
     assert everything(storage, 7)[:-1] == sections
 
 
@@ -54,7 +54,7 @@ def test_a_snapshot_travels_from_member_to_member(sections: list[bytes]) -> None
     assert before is None  # nobody sees it before it is durable
     writer.commit()
     assert follower.snapshot == meta(7, 3, JOINT)
-    assert list(follower.sections(7)) == sections
+    assert content(follower, 7) == sections
     assert everything(follower, 7) == everything(leader, 7)  # who can send it on
 
 
@@ -110,7 +110,7 @@ def test_two_snapshots_may_be_written_at_once_and_the_higher_is_the_newest() -> 
     own.add(b"more")
     own.commit()
     assert storage.snapshot == meta(9)
-    assert list(storage.sections(7)) == [b"own", b"more"]
+    assert content(storage, 7) == [b"own", b"more"]
 
 
 def test_a_snapshot_is_synced_then_renamed_then_its_directory_synced() -> None:
@@ -141,7 +141,7 @@ def test_a_trim_keeps_the_newest_and_those_being_sent() -> None:
         take_snapshot(storage, meta(index))
     storage.trim(9, 9, keep_snapshots=[5])
     assert snapshot_indexes(fs.names()) == [5, 9]
-    assert list(storage.sections(5)) == [b"one", b"two"]
+    assert content(storage, 5) == [b"one", b"two"]
     with pytest.raises(SnapshotGone, match="newest"):
         storage.read_section(7, 0)
     storage.trim(9, 9)
@@ -157,7 +157,7 @@ def test_a_section_that_went_bad_is_told_when_it_is_read() -> None:
     with pytest.raises(SnapshotDamaged, match="Section 1"):
         storage.read_section(7, 1)
     with pytest.raises(SnapshotDamaged):
-        list(storage.sections(7))
+        content(storage, 7)
     fs.bad_sectors[snapshot_name(7)] = [(0, 5000)]
     with pytest.raises(SnapshotDamaged, match="cannot be read"):
         storage.read_section(7, 0)

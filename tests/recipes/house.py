@@ -1,13 +1,15 @@
 """Real members, for tests of recipes: one for all tests of a module, and a namespace of its own for each."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import count
 
 import anyio
 import pytest
 
 from coord.client import Client, connect
+from coord.client.core.endpoints import Endpoint
+from coord.client.dialling import Stream
 from coord.testing import Cluster
 
 both = pytest.mark.parametrize("backend", ["trio", "asyncio"])
@@ -40,3 +42,22 @@ async def clients(cluster: Cluster, number: int, session_timeout: float = 10) ->
             )
             for _ in range(number)
         ]
+
+
+@contextmanager
+def away(client: Client) -> Iterator[None]:
+    """``client`` loses its connection, and connects again after the block."""
+    link, back = client._link, anyio.Event()
+    dial = link._dial
+
+    async def later(endpoint: Endpoint) -> Stream:
+        await back.wait()
+        return await dial(endpoint)
+
+    link._dial = later
+    link._cut()
+    try:
+        yield
+    finally:
+        back.set()
+        link._dial = dial

@@ -3,11 +3,21 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
+from unittest.mock import Mock
 
 import anyio
 import pytest
 
-from coord.client import Client, DeadlineExceeded, InvalidRequest, SessionEnded, connect
+from coord.client import (
+    Cache,
+    Cached,
+    Client,
+    DeadlineExceeded,
+    InvalidRequest,
+    SessionEnded,
+    Znode,
+    connect,
+)
 from coord.client.core.request import itself
 from coord.recipes.barrier import Barrier, DoubleBarrier
 from coord.testing import Cluster
@@ -244,16 +254,86 @@ def test_who_does_not_wait_any_longer_has_gone(backend: str, member: Cluster) ->
 def test_an_error_inside_does_not_wait_for_others(backend: str, member: Cluster) -> None:
     async def main() -> None:
         async with clients(member, 1) as [client]:
+            other = DoubleBarrier(client, "/b", 2)
 
             async def fail() -> None:
-                async with DoubleBarrier(client, "/b", 1):
+                async with DoubleBarrier(client, "/b", 2):
                     raise KeyError("mine")
 
-            with pytest.raises(KeyError):
-                await fail()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(other.enter)
+                with pytest.raises(KeyError):
+                    await fail()
+                assert len(await client.children("/b")) == 1
+            await other.leave(deadline=5)
             assert await client.children("/b") == []
-            async with DoubleBarrier(client, "/b", 1, deadline=1):
-                pass
+
+    run(backend, main)
+
+
+@both
+def test_who_leaves_has_left(backend: str, member: Cluster) -> None:
+    """Also one whose deadline has passed before it began to, and one whose znode somebody has deleted."""
+
+    async def main() -> None:
+        async with clients(member, 1) as [client]:
+            one, other = (DoubleBarrier(client, "/b", 2) for _ in range(2))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(one.enter)
+                tasks.start_soon(other.enter)
+            with pytest.raises(DeadlineExceeded):
+                await one.leave(deadline=0)
+            [left] = await client.children("/b")
+            await client.delete(f"/b/{left}")
+            await other.leave(deadline=5)
+            assert await client.children("/b") == []
+
+    run(backend, main)
+
+
+@both
+def test_the_znode_goes_while_one_waits_for_its_round(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as [client]:
+            await DoubleBarrier(client, "/b", 1).enter()
+            get = client.get
+
+            async def gone(path: str, *, deadline: float | None = None) -> Znode:
+                await client.delete(path, subtree=True)
+                client.get = get  # type: ignore[method-assign]
+                return await get(path, deadline=deadline)
+
+            client.get = gone  # type: ignore[assignment, method-assign]
+            async with DoubleBarrier(client, "/b", 1, deadline=5):
+                assert client.get == get
+
+    run(backend, main)
+
+
+@pytest.mark.parametrize(
+    ("version", "children", "over"),
+    [(None, [], True), (4, ["me"], True), (4, [], True), (3, ["me"], False), (3, [], True)],
+)
+def test_a_round_is_over_when_nobody_is_left_in_it_or_the_next_has_begun(
+    version: int | None, children: list[str], over: bool
+) -> None:
+    cache = Mock(spec=Cache)
+    cache.get.return_value = None if version is None else Mock(spec=Cached, version=version)
+    cache.children.return_value = children
+    barrier = DoubleBarrier(Mock(spec=Client), "/b", 2)
+    assert barrier._is_over(cache, 3) is over
+
+
+@both
+def test_children_that_are_no_parties(backend: str, member: Cluster) -> None:
+    async def main() -> None:
+        async with clients(member, 1) as [client]:
+            await client.create("/b", b"gathering 2", parents=True)
+            await client.create("/b/one")
+            await client.create("/b/two")
+            with pytest.raises(InvalidRequest, match="2 znodes below '/b', where"):
+                await DoubleBarrier(client, "/b", 2).enter(deadline=5)
+            assert await client.children("/b") == ["one", "two"]
 
     run(backend, main)
 
@@ -274,6 +354,11 @@ def test_what_cannot_be(backend: str, member: Cluster) -> None:
             with pytest.raises(InvalidRequest, match="'inside 1', and not for 2 parties"):
                 await DoubleBarrier(client, "/b", 2).enter()
             await barrier.leave()
+            # Also when nobody is there.
+            with pytest.raises(InvalidRequest, match="'inside 1', and not for 2 parties"):
+                await DoubleBarrier(client, "/b", 2).enter()
+            with anyio.fail_after(8), pytest.raises(DeadlineExceeded):  # the client's own is 10 s
+                await DoubleBarrier(client, "/c", 2, deadline=0.5).enter()
 
     run(backend, main)
 

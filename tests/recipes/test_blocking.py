@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from coord.client.blocking import Client, connect
 from coord.recipes import counter as tasks_counter
 from coord.recipes.blocking import discovery, membership
 from coord.recipes.blocking.barrier import Barrier, DoubleBarrier
+from coord.recipes.blocking.bridge import Bridge, Inside
 from coord.recipes.blocking.config import Config
 from coord.recipes.blocking.counter import Counter, Sequence
 from coord.recipes.blocking.latch import Latch
@@ -178,9 +180,14 @@ def test_the_end_of_the_session_is_told(member: Cluster) -> None:
 def test_the_client_is_closed_under_a_member(member: Cluster) -> None:
     client = connect(member.endpoints, namespace=fresh()).open()
     me = membership.join(client, "/w", "a")
+    group = membership.observe(client, "/w")
     me.__enter__()
+    group.__enter__()
     client.close()
     assert me.lost.wait(SECONDS)
+    with pytest.raises(Lost, match="client was closed"):
+        me.__exit__(None, None, None)
+    group.__exit__(None, None, None)
 
 
 def test_a_service(client: Client, other: Client) -> None:
@@ -243,6 +250,18 @@ def test_blocks_that_are_not_open(client: Client) -> None:
     live = Config(client, "/c", Limits, default=Limits(rate=1)).watch()
     with pytest.raises(InvalidRequest, match="enter its block"):
         _ = live.value
+
+
+def test_a_fault_within_is_not_kept_quiet(client: Client) -> None:
+    @asynccontextmanager
+    async def faulty() -> AsyncIterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    inside = Inside(Bridge(client), faulty, "a block")
+    assert inside.enter(SECONDS) == 1
+    with pytest.raises(ZeroDivisionError):
+        inside.leave(None, None, None)
 
 
 def test_deadlines_of_ids(client: Client) -> None:

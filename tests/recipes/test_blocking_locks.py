@@ -199,6 +199,10 @@ def test_the_others(pair: tuple[Client, Client]) -> None:
         assert other.write.try_acquire() is None
     with one.write:
         assert other.read.try_acquire() is None
+        with pytest.raises(InvalidRequest, match="would wait for itself for ever"):
+            one.read.__enter__()
+    with one.read, pytest.raises(InvalidRequest, match="would wait for itself for ever"):
+        one.write.__enter__()
 
     mine, theirs = Semaphore(a, "/s", 3), Semaphore(b, "/s", 3)
     with mine.hold(2), theirs:
@@ -214,6 +218,10 @@ def test_the_others(pair: tuple[Client, Client]) -> None:
         assert MultiLock(b, ["/0", "/b"]).try_acquire() is None
         with pytest.raises(DeadlineExceeded, match="given back"):
             MultiLock(b, ["/0", "/b"]).acquire(deadline=0.05)
+        with pytest.raises(DeadlineExceeded, match="is not free"):
+            MultiLock(b, ["/0", "/b"]).acquire(deadline=0)
+        with MultiLock(b, ["/0", "/1"]).hold(deadline=0) as free:
+            assert free[1].held
 
     def all_or_none() -> None:
         with MultiLock(a, ["/a", "/b"]) as grants:
@@ -316,3 +324,33 @@ def test_the_client_is_closed_in_a_block(member: Cluster) -> None:
         grant.check()
     with pytest.raises(Lost, match="client was closed"):
         block.__exit__(None, None, None)
+
+
+def test_the_client_is_closed_in_a_block_that_only_looks(member: Cluster) -> None:
+    client = connect(member.endpoints, namespace=fresh()).open()
+    with Election(client, "/e").observe():
+        client.close()
+
+
+def test_what_a_block_raises_when_it_has_lost_its_lock(pair: tuple[Client, Client]) -> None:
+    """Its own error comes out; one that only says that it is lost does so with the reason."""
+    a, b = pair
+
+    def lose(error: Exception) -> None:
+        with Lock(a, "/l") as grant:
+            b.release(grant.number, force=True)
+            assert grant.lost.wait(HANG_S)
+            raise error
+
+    with pytest.raises(KeyError):
+        lose(KeyError("its own"))
+    for error in (SessionEnded("heard of in the block"), Lost("of something within")):
+        with pytest.raises(Lost, match="l is lost: "):
+            lose(error)
+
+
+def test_blocks_that_are_not_open(pair: tuple[Client, Client]) -> None:
+    a, _ = pair
+    with pytest.raises(InvalidRequest, match="enter its block"):
+        Election(a, "/e").observe().next()
+    Lock(a, "/l").hold().__exit__(None, None, None)

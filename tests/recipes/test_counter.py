@@ -131,6 +131,8 @@ def test_what_is_no_number(backend: str, member: Cluster) -> None:
                     await counter.add(wrong)  # type: ignore[arg-type]
                 with pytest.raises(InvalidRequest, match="whole number"):
                     await counter.set(wrong)  # type: ignore[arg-type]
+            with pytest.raises(InvalidRequest, match="4096 bits at most"):
+                await counter.set(10**5000)
             with pytest.raises(InvalidRequest, match="path"):
                 Counter(client, "n")
             with pytest.raises(InvalidRequest, match="deadline"):

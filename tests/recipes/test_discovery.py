@@ -75,9 +75,16 @@ def test_a_service(backend: str, member: Cluster) -> None:
                     )
                 await service.wait_for(lambda endpoints: len(endpoints) == 1)
                 assert service.pick().metadata == {"zone": "a"}
+                await me.update({"zone": "c"})
+                await service.wait_for(lambda endpoints: endpoints[0].metadata == {"zone": "c"})
+                assert service.pick().address == "10.0.0.1:80"
                 await me.drain()
                 await service.wait_for(lambda endpoints: not endpoints)
-                assert [each.draining for each in service.everyone] == [True]
+                await me.update({})
+                await service.wait_for(lambda endpoints: not service.everyone[0].metadata)
+                assert [(each.port, each.draining) for each in service.everyone] == [(80, True)]
+                with pytest.raises(InvalidRequest, match="metadata is a mapping"):
+                    await me.update("zone")  # type: ignore[arg-type]
                 with pytest.raises(Unavailable, match="all are draining"):
                     service.pick_for("x")
 
@@ -112,6 +119,7 @@ def test_what_cannot_be(backend: str, member: Cluster) -> None:
                 Endpoint("h", 0),
                 Endpoint("h", True),
                 Endpoint("h", 70000),
+                Endpoint("h", 80, ["zone"]),  # type: ignore[arg-type]
                 "h:1",
             ):
                 with pytest.raises(InvalidRequest, match="ndpoint"):

@@ -1,12 +1,21 @@
 """The latch."""
 
+from collections.abc import Callable
+
 import anyio
 import pytest
 
 from coord.client import Client, DeadlineExceeded, InvalidRequest, SessionEnded, connect
 from coord.recipes.latch import Latch
 from coord.testing import Cluster
-from tests.recipes.house import both, clients, run
+from tests.recipes.house import away, both, clients, run
+
+
+async def until_it_waits(client: Client) -> None:
+    """A latch of this client: its watch is open, and it has looked."""
+    for _ in range(3):
+        await anyio.wait_all_tasks_blocked()
+        await client.exists("/")
 
 
 @both
@@ -69,6 +78,28 @@ def test_one_who_opens_it_may_delete_it_at_once(backend: str, member: Cluster) -
 
 
 @both
+def test_one_who_was_away_for_long_learns_that_it_is_open(
+    backend: str, coord_cluster_factory: Callable[..., Cluster]
+) -> None:
+    """Longer than history reaches back: it is told then as if it had been created open."""
+
+    async def main() -> None:
+        cluster = coord_cluster_factory(1, limits={"history_revisions": 5})
+        async with clients(cluster, 2) as [one, two]:
+            latch = Latch(two, "/latch", 3)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(Latch(one, "/latch", 3).wait)
+                await until_it_waits(one)
+                with away(one):
+                    for _ in range(3):
+                        await latch.count_down()
+                    for number in range(3, 10):
+                        await two.create(f"/other-{number}")
+
+    run(backend, main)
+
+
+@both
 def test_waiting_in_vain(backend: str, member: Cluster) -> None:
     async def main() -> None:
         async with clients(member, 1) as [client]:
@@ -91,6 +122,15 @@ def test_another_count(backend: str, member: Cluster) -> None:
                 await Latch(client, "/latch", 3).count_down()
             with pytest.raises(InvalidRequest, match="another count"):
                 await Latch(client, "/latch", 3).wait()
+
+            async def count() -> None:
+                await until_it_waits(client)
+                await Latch(client, "/later", 2).count_down()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(count)
+                with pytest.raises(InvalidRequest, match="another count"):
+                    await Latch(client, "/later", 3).wait()
             assert await Latch(client, "/latch", 2).remaining() == 1
             for wrong in (0, -1, 1.0, True, "1"):
                 with pytest.raises(InvalidRequest, match="count"):

@@ -427,6 +427,15 @@ def test_readers_share_and_writers_do_not(backend: str, member: Cluster) -> None
             assert seen[0] == "w"
             assert sorted(seen) == ["r1", "r2", "w"]
 
+            for outer, inner in ((one.read, one.write), (one.write, one.read)):
+                async with outer:
+                    with pytest.raises(
+                        InvalidRequest, match="read/write lock /l already, and would wait for itself"
+                    ):
+                        await inner.__aenter__()
+            async with one.write:
+                pass
+
     run(backend, main)
 
 
@@ -448,8 +457,9 @@ def test_a_semaphores_units(backend: str, member: Cluster) -> None:
             async with Semaphore(b, "/s", 5).hold(5):
                 assert await Semaphore(a, "/s", 5).try_acquire() is None
             async with Lock(a, "/l"):
-                with pytest.raises(InvalidRequest, match="capacity of 1"):
-                    await Semaphore(b, "/l", 5).try_acquire(2)
+                for units in (1, 2):
+                    with pytest.raises(InvalidRequest, match="capacity of 1"):
+                        await Semaphore(b, "/l", 5).acquire(units)
 
     run(backend, main)
 
@@ -491,6 +501,11 @@ def test_a_multilock_has_all_or_none(backend: str, member: Cluster) -> None:
             async with MultiLock(a, ["/b", "/a", "/b"]) as grants:
                 assert [grant.path for grant in grants] == ["/a", "/b"]
                 assert await MultiLock(b, ["/0", "/b"]).try_acquire() is None
+                with pytest.raises(DeadlineExceeded, match="is not free") as caught:
+                    await MultiLock(b, ["/0", "/b"]).acquire(deadline=0)
+                assert caught.value.outcome == "refused"
+                async with MultiLock(b, ["/0", "/1"]).hold(deadline=0) as free:
+                    assert [grant.held for grant in free] == [True, True]
                 with pytest.raises(DeadlineExceeded, match="given back"):
                     await MultiLock(b, ["/0", "/b"]).acquire(deadline=0.05)
                 # What was granted in vain is given back without waiting for the answer.

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import anyio
-import anyio.abc
 import pytest
 
 from coord.client import (
@@ -18,6 +17,7 @@ from coord.client import (
 )
 from coord.client.core.endpoints import Endpoint
 from coord.client.core.request import itself
+from coord.client.dialling import Stream
 from coord.recipes import membership
 from coord.recipes.arguments import Deadline
 from coord.recipes.membership import Change, Changes, Lost, Membership, What, Why
@@ -485,7 +485,7 @@ def test_a_gap_is_made_up_for(backend: str, coord_cluster_factory: Callable[...,
                 back = anyio.Event()
                 dial = one._link._dial
 
-                async def later(endpoint: Endpoint) -> anyio.abc.ByteStream:
+                async def later(endpoint: Endpoint) -> Stream:
                     await back.wait()
                     return await dial(endpoint)
 

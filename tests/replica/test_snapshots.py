@@ -253,7 +253,7 @@ def due_after(maker: SnapshotMaker, znodes: int, data_bytes: int) -> int:
     """How many entries of ten requests and 2000 bytes are applied until it begins one."""
     for count in range(1, 1000):
         maker.applied(count, 2_000, 10)
-        if maker.is_due(znodes, data_bytes):
+        if maker.tick(znodes, data_bytes):
             maker.begin(Store(), SnapshotMeta(0, 0, Configuration((1,))))
             maker.saved(ok=True)
             return count
@@ -274,6 +274,71 @@ def test_members_do_not_save_theirs_at_the_same_time() -> None:
     makers = [SnapshotMaker(ReplicaSettings(snapshot_requests=600), member) for member in (1, 2, 3)]
     assert [due_after(maker, 0, 0) for maker in makers] == [41, 61, 21]
     assert [due_after(maker, 0, 0) for maker in makers] == [61, 61, 61]
+
+
+def test_in_quiet_times_a_quarter_of_it_is_enough_and_members_take_turns() -> None:
+    """Sections of 100 bytes, two a tick: 8000 bytes take 40 ticks."""
+    settings = ReplicaSettings(
+        snapshot_requests=600,
+        snapshot_quiet_ticks=10,
+        snapshot_section_bytes=100,
+        snapshot_sections_per_tick=2,
+    )
+    makers = [SnapshotMaker(settings, member) for member in (3, 1, 2)]
+    for maker in makers:
+        maker.applied(1, 2_000, 140)
+        assert not any(maker.tick(0, 8_000) for _ in range(1000))
+        maker.applied(2, 2_000, 10)
+        # The first ten are not quiet, however many were before: in them, this was applied.
+        ticks = next(count for count in range(1000) if maker.tick(0, 8_000))
+        assert ticks == 20 + (0, 40, 80)[makers.index(maker)]
+        maker.begin(Store(), SnapshotMeta(2, 1, Configuration((1,))))
+        assert not any(maker.tick(0, 8_000) for _ in range(1000))  # one at a time
+        maker.saved(ok=True)
+        assert not any(maker.tick(0, 8_000) for _ in range(1000))  # and not for nothing
+
+
+def test_while_little_is_asked_for_all_the_time_no_time_is_quiet() -> None:
+    settings = ReplicaSettings(snapshot_requests=10_000, snapshot_quiet_ticks=10)
+    maker, largest = SnapshotMaker(settings, 2), 0
+    for count in range(1000):
+        if not count % 10:
+            maker.applied(count, 100, 51)
+        largest = max(largest, maker.log_requests)
+        assert not maker.tick(0, 0)
+    assert largest == 5_100
+    assert sum(maker.tick(0, 0) for _ in range(30)) == 20  # after the first quiet ten
+
+
+def test_a_start_after_a_quiet_time_has_little_to_apply() -> None:
+    settings = ReplicaSettings(
+        tick_ms=TICK_MS,
+        snapshot_requests=400,
+        snapshot_quiet_ticks=20,
+        snapshot_section_bytes=200,
+        catch_up_bytes=1,
+    )
+    cluster = Cluster(settings=settings)
+    client = cluster.client(cluster.leader(), 600_000)
+    busy(cluster, client, 60)
+    assert not any(member.snapshots_saved or member.saving for member in cluster.members.values())
+    began: dict[int, int] = {}
+    for tick in range(200):
+        cluster.tick()
+        for number, member in cluster.members.items():
+            if member.saving:
+                began.setdefault(number, tick)
+    assert list(began) == [3, 1, 2]
+    assert began[1] - began[3] == began[2] - began[1] > 10
+    assert [member.snapshots_saved for member in cluster.members.values()] == [1, 1, 1]
+    for member in cluster.members.values():
+        assert member.disk.start_index > 50
+    before = picture(cluster.members[1].store)
+    cluster.restart(1)
+    cluster.tick(20)
+    assert cluster.members[1].state.snapshot_maker.log_requests == 0
+    assert picture(cluster.members[1].store)["tree"] == before["tree"]
+    same(cluster)
 
 
 def test_a_start_applies_its_log_in_lots(monkeypatch: pytest.MonkeyPatch) -> None:

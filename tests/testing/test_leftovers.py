@@ -79,10 +79,10 @@ def test_after_a_start_that_waits_for_others(monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object, **__: object) -> None:
         raise DiskFull("no space for member 3")
 
-    real = Storage.open
+    real = Storage.lock
     monkeypatch.setattr(
         Storage,
-        "open",
+        "lock",
         lambda fs, *, member_id, **rest: (real if member_id != 3 else fail)(fs, member_id=member_id, **rest),
     )
     with pytest.raises(DiskFull, match="no space for member 3") as caught, cluster(3):
