@@ -195,7 +195,7 @@ class Election:
         wait = deadline is None or checked_seconds(deadline) != 0
         try:
             return await self._client.claim(
-                self.path, wait=wait, label=self._value, deadline=deadline if wait else None
+                self.path, wait=wait, label=self._value, capacity=1, deadline=deadline if wait else None
             )
         except Claimed:
             raise DeadlineExceeded(f"somebody else leads at {self.path!r:.80}", outcome="refused") from None

@@ -7,7 +7,8 @@ greater than all before it for this path.
 
 *What it does not.* No lock can stop a request that is already on its way, nor a process that was stopped between its
 last look at the clock and its next step: when it goes on, somebody else may hold the lock. And a path is a lock's or a
-semaphore's: where somebody has set a capacity above 1, so many hold it.
+semaphore's: a lock is refused (:class:`~coord.client.Conflict`) where the capacity is above 1, but if somebody raises
+it while others hold the lock or wait, so many hold it.
 
 *What to do about that.* Give ``grant.token`` to the resource, which refuses lower ones than it has seen
 (:mod:`coord.recipes.fencing`); for what is in coord itself, ``client.fence(subtree, lock)`` once, and write through
@@ -91,7 +92,7 @@ class Lock:
 
     async def _claim(self, wait: bool, deadline: float | None) -> Grant:
         return await self._client.claim(
-            self.path, wait=wait, shared=self._shared, label=self._label, deadline=deadline
+            self.path, wait=wait, shared=self._shared, label=self._label, capacity=1, deadline=deadline
         )
 
     async def __aenter__(self) -> Grant:

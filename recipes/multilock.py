@@ -78,7 +78,9 @@ class MultiLock:
         grants: list[Grant] = []
         try:
             for path in self.paths:
-                grant = await self._client.claim(path, wait=wait, label=self._label, deadline=due.left)
+                grant = await self._client.claim(
+                    path, wait=wait, label=self._label, capacity=1, deadline=due.left
+                )
                 grants.append(grant)
         except BaseException:
             await release_all(grants)

@@ -215,7 +215,7 @@ class Partitioning:
                     claim = Held(
                         self._client,
                         f"the partition {path}",
-                        lambda: self._client.claim(path, label=label, deadline=inf),
+                        lambda: self._client.claim(path, label=label, capacity=1, deadline=inf),
                     )
                     async with claim as grant:
                         share.partition = partition = Partition(self._client, share.number, grant)

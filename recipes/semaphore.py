@@ -8,8 +8,9 @@ takes the greatest only would refuse all holders but the latest.
 
 *What to do about that.* Guard what is written by one holder each under a name of its own.
 
-All must say the same capacity. It is set by whoever comes first, and stays; one who says another is told so.
-``client.claim_settings(path, capacity=…)`` changes it, for those who are granted from then on.
+All must say the same capacity. It is set by whoever comes first, and stays; one who says another is refused
+(:class:`~coord.client.Conflict`, with the ``capacity`` that it has). ``client.claim_settings(path, capacity=…)``
+changes it, for those who are granted from then on.
 
 ::
 
@@ -24,22 +25,9 @@ All must say the same capacity. It is set by whoever comes first, and stays; one
 
 from types import TracebackType
 
-from coord.client import (
-    Claimed,
-    ClaimFacts,
-    ClaimSettings,
-    Client,
-    Create,
-    DeadlineExceeded,
-    Grant,
-    InvalidRequest,
-    Kind,
-    LimitExceeded,
-    NotFound,
-    when,
-)
-from coord.recipes.arguments import Deadline, checked_client, checked_int, checked_path, checked_seconds
-from coord.recipes.held import Entered, Held, release_all
+from coord.client import Claimed, Client, DeadlineExceeded, Grant, InvalidRequest
+from coord.recipes.arguments import checked_client, checked_int, checked_path, checked_seconds
+from coord.recipes.held import Entered, Held
 
 
 class Semaphore:
@@ -87,44 +75,14 @@ class Semaphore:
             raise InvalidRequest(
                 f"{units} units of a semaphore of {self.capacity}: nobody could ever have them"
             )
-        due = Deadline(self._client, deadline)
-        facts = await self._client.claim_info(self.path, deadline=due.left)
-        if facts.capacity != 1 or facts.holders:  # else it may not be there yet
-            self._check(facts)
-        while True:
-            try:
-                # Not with create: it would be made with a capacity of 1.
-                grant = await self._client.claim(
-                    self.path, wait=wait, units=units, label=self._label, create=False, deadline=due.left
-                )
-            except LimitExceeded as error:
-                if error.details.get("limit") == "capacity":
-                    self._check(await self._client.claim_info(self.path, deadline=due.left))
-                raise
-            except NotFound:
-                await self._client.multi(
-                    [when.missing(self.path)],
-                    then=[
-                        Create(self.path, kind=Kind.CONTAINER, parents=True),
-                        ClaimSettings(self.path, self.capacity),
-                    ],
-                    deadline=due.left,
-                )
-            else:
-                break
-        try:
-            self._check(await self._client.claim_info(self.path, deadline=due.left))
-        except BaseException:
-            await release_all([grant])
-            raise
-        return grant
-
-    def _check(self, facts: ClaimFacts) -> None:
-        if facts.capacity != self.capacity:
-            raise InvalidRequest(
-                f"the semaphore at {self.path} has a capacity of {facts.capacity}, and not of {self.capacity}; "
-                "client.claim_settings changes it"
-            )
+        return await self._client.claim(
+            self.path,
+            wait=wait,
+            units=units,
+            label=self._label,
+            capacity=self.capacity,
+            deadline=deadline,
+        )
 
     async def __aenter__(self) -> Grant:
         return await self._entered.enter(self.hold)

@@ -513,10 +513,10 @@ def typed(row: Row) -> Op:
 def typed_of_claims(row: Row) -> Op:
     code = row[0]
     if code == CLAIM:
-        _, path, flags, units, label = row
+        _, path, flags, units, label, *capacity = row
         wait, shared = bool(flags & ClaimFlag.WAIT), bool(flags & ClaimFlag.SHARED)
         create, parents = bool(flags & ClaimFlag.CREATE), bool(flags & ClaimFlag.PARENTS)
-        return Claim(path, wait, shared, units, label, create, parents)
+        return Claim(path, wait, shared, units, label, create, parents, *capacity)
     if code == CLAIM_FIRST:
         _, parent, count, flags, label = row
         wait, values = bool(flags & ClaimFirstFlag.WAIT), bool(flags & ClaimFirstFlag.VALUES)

@@ -26,13 +26,17 @@ class Claiming(Calls):
         units: int = 1,
         label: bytes = b"",
         create: bool = True,
+        capacity: int = 0,
         deadline: float | None = None,
     ) -> Grant:
         """Claim a znode, and wait until it is granted: first come, first served, in one request.
 
         ``shared``: together with others who share it, and with nobody else. ``units``: of its capacity (1, unless
         :meth:`claim_settings` said otherwise). ``label``: for people who look. ``create`` makes the znode, and what is
-        missing above it, if it is not there; it goes again once nobody claims it.
+        missing above it, if it is not there; all that goes again once nobody claims it. ``capacity``: what the znode's
+        is believed to be: a znode that this creates has it, and where it is another the claim is refused with a
+        :class:`~coord.api.errors.Conflict`, so that a lock does not share what somebody made a semaphore; 0: whatever
+        it is.
 
         Raises :class:`~coord.api.errors.Claimed` (refused) with ``wait=False`` when it can't be had at once, and
         :class:`~coord.api.errors.DeadlineExceeded` when it was not granted in time: ``refused`` when it was known to
@@ -49,6 +53,7 @@ class Claiming(Calls):
             units=units,
             label=label,
             create=create,
+            capacity=capacity,
             deadline=deadline,
         )
         grant = self._loop.run(work, client._seconds(deadline), unwanted=AsyncGrant.release_nowait)

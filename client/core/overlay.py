@@ -67,7 +67,8 @@ def znode_after(found: Seen | None, path: str, writes: Iterable[WriteOp], sessio
                 "commit; read it before the create"
             )
         elif found is None and path in _made(op):
-            found = Seen(path, b"", 0, Kind.PERSISTENT, 0, None, None)
+            container = isinstance(op, Create) and op.kind is Kind.CONTAINER
+            found = Seen(path, b"", 0, Kind.CONTAINER if container else Kind.PERSISTENT, 0, None, None)
             if isinstance(op, Create) and op.path == path:
                 owner = session if op.kind is Kind.EPHEMERAL else 0
                 found = replace(found, value=op.value, kind=op.kind, owner=owner)

@@ -159,7 +159,7 @@ class Operator(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create a znode. ``parents`` creates missing ancestors as containers' plain kind, persistent.
+    """Create a znode. ``parents`` creates missing ancestors: persistent ones; above a container, containers.
 
     ``sequential`` appends the parent's counter, ten digits or more, to the path.
     ``ttl_ms`` belongs to :attr:`Kind.TTL` and is at least 1 there, 0 elsewhere.
@@ -291,6 +291,9 @@ class Claim:
 
     Granted at once if it fits and nobody waits; else refused (``claimed``), or with ``wait`` queued, first come
     first served. ``create`` makes a container where there is no znode. ``label`` is for people: who, what for.
+
+    ``capacity``: what the znode's is believed to be, so that a lock does not share what was made a semaphore; another
+    is refused (``conflict``), and a znode that this claim creates gets it. 0: whatever it is.
     """
 
     path: str
@@ -300,11 +303,13 @@ class Claim:
     label: bytes = b""
     create: bool = False
     parents: bool = False
+    capacity: int = 0
 
     def row(self) -> Row:
         flags = ClaimFlag.WAIT * self.wait | ClaimFlag.SHARED * self.shared
         flags |= ClaimFlag.CREATE * self.create | ClaimFlag.PARENTS * self.parents
-        return [CLAIM, self.path, flags, self.units, self.label]
+        row = [CLAIM, self.path, flags, self.units, self.label]
+        return [*row, self.capacity] if self.capacity else row
 
 
 @dataclass(frozen=True, slots=True)

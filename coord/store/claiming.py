@@ -25,19 +25,23 @@ _TRANSFERRED: Final = int(Reason.TRANSFERRED)
 
 def claim(draft: Draft, op: Row) -> Any:
     """Result: ``(number, token or 0 while it waits, how many wait before it, incarnation, how many were lost)``."""
-    _, path, flags, units, label = op
-    claims, tree = draft.claims, draft.tree
-    if path in tree.znodes:
+    _, path, flags, units, label, *expected = op
+    claims = draft.claims
+    there = path in draft.tree.znodes
+    capacity = expected[0] if expected and expected[0] else claims.capacity(path)
+    if there:
         _check_claimable(draft, path)
+        if capacity != claims.capacity(path):
+            raise _other_capacity(draft, path, capacity)
     elif not flags & ClaimFlag.CREATE:
-        raise NotFound(f"{missing(tree, path)}; the flag 'create' makes it", {"path": path})
+        raise NotFound(f"{missing(draft.tree, path)}; the flag 'create' makes it", {"path": path})
     elif draft.fences.by_path:
         check_fences(draft, path, claiming=True)
     _check_bounds(draft, label)
     shared = SHARED if flags & ClaimFlag.SHARED else 0
-    if not shared and units > claims.capacity(path):
-        raise limit_exceeded("capacity", claims.capacity(path), f"units of {shown(path)}")
-    at_once = claims.is_free(path, units, shared)
+    if not shared and units > capacity:
+        raise limit_exceeded("capacity", capacity, f"units of {shown(path)}")
+    at_once = claims.is_free(path, units, shared) if there else not claims.waits_above(path)
     before = 0
     if not at_once:
         if not flags & ClaimFlag.WAIT:
@@ -47,9 +51,11 @@ def claim(draft: Draft, op: Row) -> Any:
             raise limit_exceeded(
                 "waiters_per_znode", draft.limits.waiters_per_znode, f"waiters at {shown(path)}"
             )
-    if path not in tree.znodes:
+    if not there:
         parents = CreateFlag.PARENTS if flags & ClaimFlag.PARENTS else 0
         make(draft, [CREATE, path, b"", CONTAINER, parents, 0])
+        if capacity != claims.capacity(path):
+            _configure(draft, path, (capacity, 0))
     made = _new(draft, path, units, shared, label)
     if at_once:
         grant(draft, made, path)
@@ -140,14 +146,13 @@ def claim_settings(draft: Draft, op: Row) -> Any:
     znode = find(draft.tree, path)
     _check_claimable(draft, path)
     before = claims.settings.get(path, DEFAULT)
-    claims.configure(path, (capacity, lock_delay_ms))
+    _configure(draft, path, (capacity, lock_delay_ms))
     until_ms = claims.delays.get(path)
     if until_ms is not None and (not lock_delay_ms or until_ms > draft.time_ms + lock_delay_ms):
         # A delay that runs is never longer than a new one would be: whoever sets it to 0 wants to go on. Also if its
         # time is over, and was not looked at yet: in a snapshot a delay stands beside its settings, and one without
         # any would be on the replicas that lived through it only.
         claims.delay(path, draft.time_ms + lock_delay_ms if lock_delay_ms else None)
-    draft.changes.append((CONFIGURED, path, None, capacity, draft.session, draft.request, _REQUEST))
     free(draft, path)
     if before != DEFAULT and znode[KIND] == CONTAINER:
         leave(draft, path)
@@ -274,6 +279,20 @@ def _check_bounds(draft: Draft, label: bytes) -> None:
         raise limit_exceeded("claims_per_session", limits.claims_per_session, "claims of one session")
     if len(claims.by_number) >= limits.claims:
         raise limit_exceeded("claims", limits.claims, "claims")
+
+
+def _configure(draft: Draft, path: str, settings: tuple[int, int]) -> None:
+    draft.claims.configure(path, settings)
+    draft.changes.append((CONFIGURED, path, None, settings[0], draft.session, draft.request, _REQUEST))
+
+
+def _other_capacity(draft: Draft, path: str, expected: int) -> Conflict:
+    actual = draft.claims.capacity(path)
+    return Conflict(
+        f"claims at {shown(path)} have a capacity of {actual}, and not of {expected}, as this one expects; take "
+        "another path, or change it (claim_settings)",
+        {"path": path, "capacity": actual},
+    )
 
 
 def _claimed(draft: Draft, path: str) -> Claimed:

@@ -15,7 +15,7 @@ from coord.store.fences import check_fences, check_fences_below
 from coord.store.granting import end_with_znode, free
 from coord.store.reads import check_conditions, find, missing
 from coord.store.tree import Tree
-from coord.store.znode import CONTAINER, EPHEMERAL, KIND, VALUE, VERSION, Znode, new_znode
+from coord.store.znode import CONTAINER, EPHEMERAL, KIND, PERSISTENT, VALUE, VERSION, Znode, new_znode
 
 REQUEST = int(Reason.REQUEST)
 
@@ -56,8 +56,9 @@ def make(draft: Draft, op: Row) -> Any:
         raise limit_exceeded(
             "ephemerals_per_session", draft.limits.ephemerals_per_session, "ephemerals of one session"
         )
+    above_kind = CONTAINER if kind == CONTAINER else PERSISTENT  # what a lock made goes again as a whole
     for each in reversed(lacking):
-        add(draft, each, new_znode(b"", draft.revision, draft.wall_ms))
+        add(draft, each, new_znode(b"", draft.revision, draft.wall_ms, above_kind))
     number = -1
     if sequential:
         path, number = _numbered(tree, path)

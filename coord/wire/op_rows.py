@@ -218,8 +218,10 @@ def _compare(row: Any) -> None:
 
 
 def _claim(op: list[Any], limits: MemberLimits) -> None:
-    _fields(op, 4, "claim")
-    _, path, flags, units, label = op
+    if len(op) != 5:  # else without its last field
+        _fields(op, 5, "claim")
+        check_int(op[5], 0, UNITS_MAX, "the capacity that a claim expects")
+    _, path, flags, units, label, *_ = op
     _path(path)
     all_flags = ClaimFlag.WAIT | ClaimFlag.SHARED | ClaimFlag.CREATE | ClaimFlag.PARENTS
     check_int(flags, 0, all_flags, "claim's flags")

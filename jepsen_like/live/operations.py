@@ -69,11 +69,11 @@ def _multi(compare: list[Any], then: list[Any], otherwise: list[Any]) -> Multi:
     return Multi(comparisons, branch(then), branch(otherwise))
 
 
-def _claim(path: str, flags: int, units: int, label: bytes) -> Claim:
+def _claim(path: str, flags: int, units: int, label: bytes, capacity: int = 0) -> Claim:
     flag = ops.ClaimFlag
     return Claim(
         path, bool(flags & flag.WAIT), bool(flags & flag.SHARED), units, label, bool(flags & flag.CREATE),
-        bool(flags & flag.PARENTS),
+        bool(flags & flag.PARENTS), capacity,
     )  # fmt: skip
 
 

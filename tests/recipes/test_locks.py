@@ -449,8 +449,13 @@ def test_a_semaphores_units(backend: str, member: Cluster) -> None:
                 with pytest.raises(DeadlineExceeded):
                     await theirs.acquire(deadline=0.05)
             async with mine.hold(3):
-                with pytest.raises(InvalidRequest, match="capacity of 3"):
+                with pytest.raises(Conflict, match="capacity of 3") as refused:
                     await Semaphore(b, "/s", 5).acquire()
+                assert refused.value.details == {"path": "/s", "capacity": 3}
+                for lock in (Lock(b, "/s"), MultiLock(b, ["/r", "/s"])):
+                    with pytest.raises(Conflict, match="capacity of 3, and not of 1"):
+                        await lock.acquire()
+                assert not await b.exists("/r")
             with pytest.raises(InvalidRequest, match="nobody could"):
                 await mine.acquire(4)
             await a.claim_settings("/s", capacity=5)
@@ -458,7 +463,7 @@ def test_a_semaphores_units(backend: str, member: Cluster) -> None:
                 assert await Semaphore(a, "/s", 5).try_acquire() is None
             async with Lock(a, "/l"):
                 for units in (1, 2):
-                    with pytest.raises(InvalidRequest, match="capacity of 1"):
+                    with pytest.raises(Conflict, match="capacity of 1"):
                         await Semaphore(b, "/l", 5).acquire(units)
 
     run(backend, main)

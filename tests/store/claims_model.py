@@ -230,10 +230,14 @@ class ClaimsModel(Model):
         if op.path in self.nodes:
             if self.nodes[op.path]["kind"] is Kind.EPHEMERAL:
                 raise NotAllowed("")
+            if op.capacity not in (0, self.capacity(op.path)):
+                raise Conflict("")
         elif not op.create:
             raise NotFound("")
         else:
             self.guard(op.path, claiming=True)
+            if op.capacity > 1:
+                self.settings[op.path] = (op.capacity, 0)
         if not op.shared and op.units > self.capacity(op.path):
             raise LimitExceeded("")
         waiters = [each for each in self.at(op.path) if not each["token"] and not each["first"]]

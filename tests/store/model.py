@@ -147,7 +147,7 @@ class Model:
         if self.nodes[above]["kind"] is Kind.EPHEMERAL:
             raise NotAllowed("")
         for each in reversed(lacking):
-            self.add(each, node(b"", now, Kind.PERSISTENT))
+            self.add(each, node(b"", now, Kind.CONTAINER if op.kind is Kind.CONTAINER else Kind.PERSISTENT))
         above = self.nodes[parent(path)]
         if op.sequential:
             number = above["next"]

@@ -122,6 +122,47 @@ def test_units_beyond_the_capacity_are_refused(machine: Machine) -> None:
     assert machine.do(Claim("/a", shared=True, units=2))[1]  # who shares, shares
 
 
+def test_a_capacity_that_is_not_the_one_believed_is_refused(machine: Machine) -> None:
+    """1. A semaphore of three at /s. 2. A lock at /s would be one of three."""
+    assert machine.do(Claim("/s", units=2, create=True, capacity=3))[1]
+    assert [each[:2] for each in last_changes(machine)] == [
+        (CREATED, "/s"),
+        (CONFIGURED, "/s"),
+        (CLAIMED, "/s"),
+    ]
+    assert machine.do(Claim("/s", capacity=3))[1]
+    for believed in (1, 2, 4):
+        error = machine.refused(Claim("/s", wait=True, capacity=believed))
+        assert isinstance(error, Conflict)
+        assert error.details == {"path": "/s", "capacity": 3}
+    machine.do(Claim("/s", wait=True))  # believes nothing
+    assert isinstance(machine.refused(Claim("/a", capacity=2)), Conflict)
+    assert machine.do(Claim("/a", capacity=1))[1]
+
+
+def test_a_refused_claim_makes_nothing(machine: Machine) -> None:
+    assert machine.refused(Claim("/new/s", units=4, create=True, parents=True, capacity=3)).details == {
+        "limit": "capacity",
+        "maximum": 3,
+    }
+    assert isinstance(machine.refused(Claim("/new/s", create=True, capacity=3)), NotFound)
+    assert "/new" not in machine.store.tree.znodes
+    assert machine.store.claims.unknown
+
+
+def test_what_a_claim_made_goes_with_it(machine: Machine) -> None:
+    """A lock on each of a million orders leaves nothing behind."""
+    number = claim(machine, path="/locks/orders/1", create=True, parents=True)
+    machine.do(Create("/locks/kept"))
+    machine.do(Release(number))
+    assert list(machine.store.tree.children("/locks")) == ["kept"]
+    machine.do(Delete("/locks/kept"))
+    assert "/locks" not in machine.store.tree.znodes
+    machine.do(Create("/plain/x/y", parents=True))
+    machine.do(Delete("/plain/x/y"))
+    assert "/plain/x" in machine.store.tree.znodes  # whoever creates a znode means what is above it to stay
+
+
 def test_a_capacity_that_is_raised_grants_at_once(machine: Machine) -> None:
     numbers = [claim(machine) for _ in range(4)]
     machine.do(ClaimSettings("/a", capacity=3))
@@ -338,8 +379,10 @@ def test_a_claim_can_make_its_znode_and_the_znode_goes_with_it(machine: Machine)
     machine.do(Release(held))
     assert holders(machine, "/l/x") == [waits]
     machine.do(Release(waits))
-    assert last_changes(machine) == [(RELEASED, "/l/x", waits, "REQUEST"), (DELETED, "/l/x", 7, "EMPTY")]
-    assert machine.paths() == ["/", "/a", "/l"]
+    assert last_changes(machine) == [
+        (RELEASED, "/l/x", waits, "REQUEST"), (DELETED, "/l/x", 7, "EMPTY"), (DELETED, "/l", 7, "EMPTY"),
+    ]  # fmt: skip
+    assert machine.paths() == ["/", "/a"]
 
 
 def test_a_container_lives_while_it_has_children_or_claims_or_settings(machine: Machine) -> None:

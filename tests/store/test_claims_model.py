@@ -52,6 +52,7 @@ def some_claim(dice: random.Random, wait: bool = True) -> Claim:
         dice.choice((b"", b"me")),
         dice.random() < 0.4,
         dice.random() < 0.5,
+        dice.choice((0, 0, 0, 0, 0, 1, 2)),
     )
 
 

@@ -59,6 +59,8 @@ VALID_CLAIMS = [CLAIMS, "/a", 3, 5, 0, 100]
 VALID_OF_CLAIMS: list[list[Any]] = [
     VALID_CLAIM,
     [CLAIM, "/", 0, UNITS_MAX, b""],
+    [*VALID_CLAIM, 0],
+    [*VALID_CLAIM, UNITS_MAX],
     VALID_FIRST,
     [CLAIM_FIRST, "/q", INT_MAX, 0, b"x"],
     VALID_RELEASE,
@@ -115,8 +117,8 @@ def changed(row: list[Any], at: int, value: Any) -> list[Any]:
 
 INVALID: list[Any] = [
     None, 1, "x", b"x", {}, [], [None], ["1"], [1.0], [True], [0], [21], [-1], [2**64 - 1], [[1]],
-    *[[*row, 0] for row in VALID],
-    *[row[:-1] for row in VALID if len(row) > 1],
+    *[[*row, 0] for row in VALID if row[0] != CLAIM],  # whose last field may be left out
+    *[row[:-1] for row in VALID if len(row) > 1 and (row[0] != CLAIM or len(row) == len(VALID_CLAIM))],
     *[changed(row, 1, path) for row in VALID if row[0] in (SET, DELETE, GET, EXISTS, LIST) for path in BAD_PATHS],
     *[changed(VALID[0], 1, path) for path in BAD_PATHS],
     *[changed(VALID[1], 1, path) for path in BAD_PATHS if path not in ("/a/", "/.")],  # good prefixes
@@ -147,6 +149,8 @@ INVALID: list[Any] = [
     *[changed(row, 1, path) for row in VALID_OF_CLAIMS for path in BAD_PATHS if row[0] not in (RELEASE, FENCED, MULTI)],
     *[[FENCE, "/a", path] for path in BAD_PATHS if path is not None],
     *[changed(VALID_CLAIM, 2, flags) for flags in (-1, 16, None, True)],
+    *[[*VALID_CLAIM, capacity] for capacity in (-1, UNITS_MAX + 1, *BAD_INTS)],
+    [*VALID_CLAIM, 1, 1],
     *[changed(VALID_CLAIM, 3, units) for units in (0, UNITS_MAX + 1, *BAD_INTS)],
     *[changed(row, 4, label) for row in (VALID_CLAIM, VALID_FIRST) for label in BAD_VALUES],
     *[changed(VALID_FIRST, 2, count) for count in (0, *BAD_INTS)],
