@@ -110,9 +110,9 @@ def profile(cluster: Cluster, work: Work, build: Path, seconds: float) -> str:
         passed = time.monotonic() - began
         used = {name: (cpu_s(pid) - before[name]) / passed for name, pid in pids.items()}
     rate, p50_ms = done
-    per_request = {name: cpu / rate * 1000 for name, cpu in used.items()}
+    per_request = {name: cpu / rate * 1e6 for name, cpu in used.items()}
     title = f"{work.title}: {rate:,.0f}/s, p50 {p50_ms:.2f} ms, while it is looked at"
-    return table(title, "ms of CPU each", found, per_request)
+    return table(title, "µs of CPU each", found, per_request)
 
 
 def restart(cluster: Coord, build: Path, million: Work) -> str:
@@ -156,15 +156,19 @@ def table(title: str, unit: str, found: dict[str, Places], whole: dict[str, floa
         totals.update(each)
     files = [file for file, _ in totals.most_common(SHOWN)]
     lines = [f"| {title}; {unit} | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
-    lines.append(f"| **all** | {' | '.join(f'**{whole[name]:.2f}**' for name in found)} |")
+    lines.append(f"| **all** | {' | '.join(f'**{number(whole[name])}**' for name in found)} |")
     lines += [
-        f"| `{file}` | {' | '.join(f'{shares[name].get(file, 0):.2f}' for name in found)} |" for file in files
+        f"| `{file}` | {' | '.join(number(shares[name].get(file, 0)) for name in found)} |" for file in files
     ]
     rest = {
         name: sum(share for file, share in each.items() if file not in files) for name, each in shares.items()
     }
-    lines.append(f"| others | {' | '.join(f'{rest[name]:.2f}' for name in found)} |")
+    lines.append(f"| others | {' | '.join(number(rest[name]) for name in found)} |")
     return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def main() -> None:
