@@ -73,6 +73,8 @@ class AsyncioStream(asyncio.Protocol):
             self._early += data
             self._transport.pause_reading()
             return
+        if self._over.done():
+            return  # who carries has yet to close
         try:
             self._receive(bytes(data))  # some loops give a bytearray
         except Exception as error:  # noqa: BLE001  # who carries raises it

@@ -105,6 +105,28 @@ def test_what_the_receiver_raises_comes_out(backend: str) -> None:
 
 
 @both
+def test_who_has_raised_is_given_no_more(backend: str) -> None:
+    """1. The receiver raises. 2. Before who carries has closed, more arrives: of a frame whose beginning was refused."""
+
+    async def test(stream: Stream, other: socket.socket) -> None:
+        got: list[bytes] = []
+
+        def refuse(data: bytes) -> None:
+            got.append(data)
+            raise ValueError("no frame")
+
+        other.sendall(b"first")
+        with pytest.raises(ValueError, match="no frame"):
+            await stream.carry(refuse)
+        other.sendall(b"second")
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        assert got == [b"first"]
+
+    with_both_ends(backend, test)
+
+
+@both
 def test_nobody_listens(backend: str) -> None:
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
