@@ -228,8 +228,8 @@ def test_a_sample_counts_for_the_file_of_its_innermost_frame(race: Any) -> None:
 
 def test_a_profile_tells_what_each_process_spends_on_a_request(race: Any) -> None:
     found = {"the leader": {"a.py": 30, "b.py": 10}, "a follower": {"b.py": 1}}
-    made = race.profile.table("sets", "ms", found, {"the leader": 2.0, "a follower": 0.5})
-    assert "| **all** | **2.00** | **0.50** |" in made
-    assert "| `a.py` | 1.50 | 0.00 |" in made
-    assert "| `b.py` | 0.50 | 0.50 |" in made
-    assert "| others | 0.00 | 0.00 |" in made
+    made = race.profile.table("sets", "µs", found, {"the leader": 20.0, "a follower": 0.5})
+    assert "| **all** | **20** | **0.5** |" in made
+    assert "| `a.py` | 15 | 0.0 |" in made
+    assert "| `b.py` | 5.0 | 0.5 |" in made
+    assert "| others | 0.0 | 0.0 |" in made

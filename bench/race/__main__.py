@@ -160,7 +160,7 @@ class Race:
                 half = paced(cluster, sets.rate_per_second / 2, seconds)
                 row |= {"half_load_p99_ms": half.p99_ms, "half_load_p999_ms": half.p999_ms}
                 row |= {"half_load_per_second": half.rate_per_second, "half_load_max_ms": half.longest_gap_ms}
-            follower = next(number for number in range(MEMBERS) if number != cluster.leader())
+            follower = cluster.follower()
             cluster.kill(follower)
             row["restart_s"] = cluster.restart(follower)
             row["resident_after_mb"] = cluster.resident_mb()[follower]

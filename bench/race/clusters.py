@@ -117,6 +117,10 @@ class Cluster(ABC):
                 return number
         raise Unmet(f"{self.name} has no leader")
 
+    def follower(self) -> int:
+        """A member that does not lead."""
+        return (self.leader() + 1) % MEMBERS
+
     def _spawn(self, number: int, command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
         with (self.folder / f"log-{number + 1}").open("ab") as log:
             return subprocess.Popen(

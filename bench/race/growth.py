@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from race.clusters import MEMBERS, Cluster, Coord, Unmet
+from race.clusters import Cluster, Coord, Unmet
 from race.loads import SLACK_S, Work, run
 from race.sessions import allow_files, held
 
@@ -50,7 +50,7 @@ def many_children(cluster: Cluster, count: int, seconds: float) -> dict[str, flo
 
 def restart_s(cluster: Cluster) -> float:
     """A follower is killed, and started again: until it serves."""
-    follower = next(number for number in range(MEMBERS) if number != cluster.leader())
+    follower = cluster.follower()
     cluster.kill(follower)
     return cluster.restart(follower)
 

@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from race.clusters import MEMBERS, Cluster, Coord, Unmet, ZooKeeper
+from race.clusters import Cluster, Coord, Unmet, ZooKeeper
 
 HERE = Path(__file__).resolve().parent
 GO_PATH = "/usr/share/gocode"
@@ -118,8 +118,7 @@ def asked(cluster: Cluster, work: Work) -> list[str]:
     """The endpoints of the members that are asked."""
     if not work.at:
         return cluster.endpoints
-    leader = cluster.leader()
-    return [cluster.endpoints[leader if work.at == "leader" else (leader + 1) % MEMBERS]]
+    return [cluster.endpoints[cluster.leader() if work.at == "leader" else cluster.follower()]]
 
 
 def start(cluster: Cluster, work: Work, build: Path) -> list[str]:

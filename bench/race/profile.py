@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from race.clusters import MEMBERS, Cluster, Coord, Unmet, cpu_s
+from race.clusters import Cluster, Coord, Unmet, cpu_s
 from race.loads import HERE, SLACK_S, Work, figures, run, start
 from race.works import MILLION
 
@@ -96,8 +96,8 @@ def loaded(cluster: Cluster, work: Work, build: Path, done: list[float]) -> Iter
 
 def profile(cluster: Cluster, work: Work, build: Path, seconds: float) -> str:
     """The table of a load."""
-    leader = cluster.leader()
-    pids = {"the leader": cluster.members[leader].pid, "a follower": cluster.members[leader - 1].pid}
+    of = {"the leader": cluster.leader(), "a follower": cluster.follower()}
+    pids = {name: cluster.members[number].pid for name, number in of.items()}
     timed = Work(work.op, work.connections, work.in_flight, seconds=WARM_S + seconds * 3 + 2, at=work.at)
     done: list[float] = []
     found: dict[str, Places] = {}
@@ -118,7 +118,7 @@ def profile(cluster: Cluster, work: Work, build: Path, seconds: float) -> str:
 def restart(cluster: Coord, build: Path, million: Work) -> str:
     """The table of a follower's start after ``kill -9``, with ``million`` loaded."""
     run(cluster, million, build)
-    follower = next(number for number in range(MEMBERS) if number != cluster.leader())
+    follower = cluster.follower()
     cluster.kill(follower)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
