@@ -20,7 +20,6 @@ def begin(state: ReplicaState) -> None:
     """This member leads a new term: every session's time starts afresh."""
     step_max_ms = LEASE_STEP_TICKS * state.settings.tick_ms
     state.leases = Leases(state.store.sessions, state.now_ms, step_max_ms)
-    state.cluster_time_base_ms = state.store.time_ms
     state.limits_proposed = False
     state.sweep_index = state.expire_index = 0
 

@@ -63,7 +63,7 @@ class ReplicaState:
     leases: Leases | None = None
     """A leader's, else ``None``."""
     cluster_time_base_ms: int = 0
-    """A leader's: cluster time when its lease clock was at 0."""
+    """A leader's: cluster time when its lease clock was at 0; set at each tick, never above the store's."""
     term: int = 0
     leader: int = 0
     """The term and leader of the present stream of proposals."""
