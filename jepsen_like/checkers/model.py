@@ -116,8 +116,9 @@ class Tree:
         if is_reserved(path) or self.znodes[above].kind is Kind.EPHEMERAL:
             raise Refused("not_allowed")
         self.unsure |= self.znodes[above].kind is None
+        above_kind = Kind.CONTAINER if op.kind is Kind.CONTAINER else Kind.PERSISTENT
         for each in reversed(lacking):
-            self._create(Create(each), session, revision)
+            self._create(Create(each, kind=above_kind), session, revision)
         above = parent(path)
         if op.sequential:
             self.unsure |= self.znodes[above].next_sequence is None

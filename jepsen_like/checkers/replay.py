@@ -245,7 +245,7 @@ class Replay:
             if isinstance(each, Claim):
                 self.tree.learn(each.path, Kind.CONTAINER, operation.session, 0)
                 for above in ancestors(each.path):
-                    self.tree.learn(above, Kind.PERSISTENT, operation.session, 0)
+                    self.tree.learn(above, Kind.CONTAINER, operation.session, 0)
             if isinstance(each, Create):
                 for change in changes:
                     if change[1] == each.path or (each.sequential and change[1].startswith(each.path)):

@@ -106,7 +106,7 @@ def test_what_the_receiver_raises_comes_out(backend: str) -> None:
 
 @both
 def test_who_has_raised_is_given_no_more(backend: str) -> None:
-    """1. The receiver raises. 2. Before who carries has closed, more arrives: of a frame whose beginning was refused."""
+    """1. The receiver raises. 2. Before who carries has closed, more arrives."""
 
     async def test(stream: Stream, other: socket.socket) -> None:
         got: list[bytes] = []
