@@ -242,6 +242,10 @@ class _Checker:
             if ledger.is_free(op.path, op.units, op.shared):
                 what = f"a claim of {op.path} was refused, which is free at revision {revision}"
                 yield Violation(ANSWERS, what, (place,))
+        elif isinstance(op, Claim) and operation.error == "conflict":
+            if op.capacity in (0, ledger.capacity(op.path)):
+                what = f"a claim of {op.path} was refused at revision {revision}, where its capacity is as expected"
+                yield Violation(ANSWERS, what, (place,))
         elif isinstance(op, Release) and operation.error == "not_held":
             entry = ledger.claims.get(op.number)
             if entry is not None and (entry.session == operation.session or op.force):
@@ -265,6 +269,8 @@ class _Checker:
             wanted = revision if result.token else 0
             if result.token and result.token.revision != revision:
                 return f"claim {result.number} was told the token {result.token}"
+            if op.capacity not in (0, ledger.capacity(op.path)):
+                return f"claim {result.number} expects a capacity of {op.capacity}, not {ledger.capacity(op.path)}"
             return self._made(result.number, op.path, wanted, operation) or self._is_behind(result)
         if isinstance(op, ClaimFirst) and isinstance(result, ClaimedFirst):
             if result.waiting:

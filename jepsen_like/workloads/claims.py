@@ -9,6 +9,7 @@ Jobs are children of one znode that come and go: each is claimed by ``claim_firs
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -147,7 +148,7 @@ class ClaimsWorkload:
 
     def _some_claim(self, me: Process, path: str) -> Claim:
         dice = me.dice
-        return Claim(
+        some = Claim(
             path,
             wait=dice.random() < 0.75,
             shared=dice.random() < self._shared,
@@ -155,6 +156,8 @@ class ClaimsWorkload:
             label=me.fresh(),
             create=dice.random() < 0.7,
         )
+        # Who wants all of it says how much it believes that to be.
+        return replace(some, capacity=self._capacity) if some.units == self._capacity else some
 
     # --- several ---
 
