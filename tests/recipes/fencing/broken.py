@@ -4,6 +4,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 from coord.recipes.fencing import StaleToken, Token
@@ -205,11 +206,15 @@ IN_THIS_PROCESS = threading.Lock()
 
 
 class LocksItsProcess(Files):
-    """A lock of threads around files that other processes write, too."""
+    """A lock of threads around files that other processes write, too.
+
+    Slow between looking and writing, where it is nearly always when it is stopped: else finding it would be luck.
+    """
 
     def write(self, name: str, token: Token, value: bytes) -> None:
         with IN_THIS_PROCESS:
             seen, _ = self.load(name)
+            time.sleep(0.005)
             if seen is not None and token < seen:
                 raise StaleToken(name, token, seen)
             self.save(name, token, value)
