@@ -23,6 +23,7 @@ from coord.disk.record import (
     owner_digest,
     read_header,
     search,
+    written_end,
 )
 from coord.disk.salvage import read_salvaging
 from coord.disk.snapshot_format import BadSnapshot, SnapshotReader
@@ -88,6 +89,8 @@ def inspect_folder(fs: FileSystem) -> FolderRow:
 def inspect_wal(fs: FileSystem) -> Iterator[WalRow]:
     """All records of all segments, by segment and offset, and what lies between them.
 
+    The zeros behind a segment's last record are room for the next ones, and have no row.
+
     Raises: CannotOpen when the folder cannot be listed.
     """
     owner = _owner(fs)
@@ -103,10 +106,9 @@ def inspect_wal(fs: FileSystem) -> Iterator[WalRow]:
             yield WalRow(name, 0, 0, "", 0, 0, 0, 0, problem)
             chain = None
             continue
-        chain = yield from _records(name, number, data, owner, chain)
-        if number == numbers[-1] == witnessed.segment and len(data) < witnessed.end:
-            missing = witnessed.end - len(data)
-            yield WalRow(name, len(data), missing, "", 0, 0, 0, 0, "missing: it was once synced")
+        end, chain = yield from _records(name, number, data, owner, chain)
+        if number == numbers[-1] == witnessed.segment and end < witnessed.end:
+            yield WalRow(name, end, witnessed.end - end, "", 0, 0, 0, 0, "missing: it was once synced")
     if witnessed.segment > max(numbers, default=0):
         yield WalRow(
             segment_name(witnessed.segment), 0, witnessed.end, "", 0, 0, 0, 0, "missing: it was once synced"
@@ -148,8 +150,8 @@ def _read(fs: FileSystem, name: str) -> tuple[bytes, str]:
 
 def _records(
     name: str, number: int, data: bytes, owner: bytes | None, chain: int | None
-) -> Generator[WalRow, None, int | None]:
-    """The rows of one segment; returns the chain at its end. ``chain`` None: anything may come first."""
+) -> Generator[WalRow, None, tuple[int, int | None]]:
+    """The rows of one segment; returns where it ends, and the chain there. ``chain`` None: anything may come first."""
     buffer = memoryview(data)
     offset = 0
     while offset < len(data):
@@ -157,8 +159,10 @@ def _records(
             header = read_header(buffer, offset, owner, number)
             check_body(buffer, header)
         except (BadRecord, StorageError) as bad:
+            if written_end(data, offset) == offset:
+                break
             following = next(_search(data, offset + 1, owner, number), None)
-            end = len(data) if following is None else following.offset
+            end = written_end(data, offset) if following is None else following.offset
             yield WalRow(name, offset, end - offset, "", 0, 0, 0, 0, str(bad))
             offset, chain = end, None
             continue
@@ -177,7 +181,7 @@ def _records(
             "" if follows else "it does not follow the record before it",
         )
         offset += length
-    return chain
+    return offset, chain
 
 
 def _search(data: bytes, begin: int, owner: bytes | None, number: int) -> Iterator[Header]:

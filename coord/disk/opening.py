@@ -56,7 +56,7 @@ class Recovered:
     damage: Damage | None
     """Not None: start recovering. It stays until ``Storage.end_recovering()``, over any number of restarts."""
     cut_bytes: int
-    """Size of a torn tail that was cut; it was never acknowledged. 0: none."""
+    """Size of a torn tail that was cut, without zeros at its end; it was never acknowledged. 0: none."""
     notes: tuple[str, ...]
     """Sentences for the operator's log: what was mended or cut, or what a crash left and was removed."""
     covered: str = ""
@@ -335,7 +335,10 @@ def _repair(fs: FileSystem, scan: LogScan, fuse: Fuse) -> None:
 
 
 def _make_durable(fs: FileSystem, tail: Tail, fuse: Fuse, *, cut: bool) -> File:
-    """Cut what is torn, write again what is not proven to be synced, and sync; see step 4 above."""
+    """Cut what is behind the end, write again what is not proven to be synced, and sync; see step 4 above.
+
+    Zeros go, too: nobody knows whether they are on the disk, and the first batch brings its own.
+    """
     name = segment_name(tail.segment)
     with writing("mending the end of", fs.describe(name), fuse):
         file = fs.open(name, writable=True)

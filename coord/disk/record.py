@@ -227,13 +227,23 @@ def start_block_bytes(padding_bytes: int) -> int:
     return HEADER_BYTES + _START.size + 2 * (HEADER_BYTES + padding_bytes)
 
 
-def search(data: bytes, begin: int, owner: bytes | None, segment: int) -> Iterator[Header]:
-    """All intact headers of this segment from ``begin`` on, wherever they lie. Bodies are not looked at.
+def written_end(data: bytes, begin: int) -> int:
+    """Where the zeros begin that ``data`` ends with, looking no further back than ``begin``.
+
+    No record begins with a zero, but some end with zeros.
+    """
+    return begin + len(data[begin:].rstrip(b"\0"))
+
+
+def search(
+    data: bytes, begin: int, owner: bytes | None, segment: int, end: int | None = None
+) -> Iterator[Header]:
+    """All intact headers of this segment that begin in ``[begin, end)``, wherever. Bodies are not looked at.
 
     Slow (each place that looks like a beginning is tried), and needed only once something is wrong.
     """
     buffer = memoryview(data)
-    at = data.find(MAGIC, begin)
+    at = data.find(MAGIC, begin, end)
     while at >= 0:
         try:
             header = read_header(buffer, at, owner, segment)
@@ -241,4 +251,4 @@ def search(data: bytes, begin: int, owner: bytes | None, segment: int) -> Iterat
             pass  # four bytes that look like a beginning, in the middle of something else
         else:
             yield header
-        at = data.find(MAGIC, at + 1)
+        at = data.find(MAGIC, at + 1, end)

@@ -36,6 +36,7 @@ from coord.disk.record import (
     read_header,
     search,
     unpack_header,
+    written_end,
 )
 from coord.disk.salvage import read_salvaging
 from coord.disk.scan import LogScan, Tail
@@ -209,7 +210,10 @@ class _LogReader:
             except BadRecord as error:
                 restored = self._restore_hard_state(data, offset, limit, number, chain, before)
                 if restored is None:
-                    bad = error
+                    if segment.end is None and written_end(data, offset) == offset:
+                        limit = offset  # zeros only, as they are written ahead: as if the file ended here
+                    else:
+                        bad = error
                     break
                 header = restored
             if header.kind == KIND_HARD_STATE:
@@ -223,13 +227,13 @@ class _LogReader:
         if bad is None and (offset != limit or (not started and segment.end is None)):
             bad = BadRecord("the segment does not end with a whole record")
         if bad is None and offset < witnessed:
-            bad = BadRecord("the file ends")
+            bad = BadRecord("no record follows")
         if bad is not None:
             evidence = self._evidence(bad, data, offset, number, started, witnessed)
             if evidence:
                 self._damaged(f"{bad}, but {evidence}", segment_name(number), offset)
             else:
-                scan.cut_bytes = len(data) - offset
+                scan.cut_bytes = written_end(data, offset) - offset
                 scan.notes.append(
                     f"A torn batch, never acknowledged, is cut from {segment_name(number)}: {scan.cut_bytes} "
                     f"bytes from offset {offset} on ({bad})."
@@ -285,8 +289,8 @@ class _LogReader:
         elif before is not None and before.kind == KIND_HARD_STATE and before.detail == 0:
             copy = encode_second_copy(self._owner, before)
         elif chain is not None:
-            window = data[: offset + _COPY_REACH_BYTES]
-            other = next(search(window, offset + 1, self._owner, number), None)
+            reach = offset + _COPY_REACH_BYTES
+            other = next(search(data, offset + 1, self._owner, number, reach), None)
             if other is None or other.kind != KIND_HARD_STATE or other.detail != 1:
                 return None
             if other.offset - HEADER_BYTES - other.length != offset:

@@ -15,7 +15,7 @@ class Tail:
     chain: int
     """``header_crc`` of the last record before ``end``."""
     size: int
-    """Of the file. What lies in ``[end, size)`` is torn, or dead."""
+    """Of the file. What lies in ``[end, size)`` is zeros that were written ahead, or torn, or dead."""
     unproven_from: int
     """No evidence says that ``[unproven_from, end)`` was ever synced: the page cache may be all that has it."""
     in_place: bool
@@ -46,7 +46,7 @@ class LogScan:
     """Of any segment that was ever durable here."""
     damage: Damage | None = None
     cut_bytes: int = 0
-    """Size of the torn tail; 0: none."""
+    """Size of the torn tail, without zeros at its end; 0: none."""
     unfinished_segment: int | None = None
     """A segment that was being created when the process died."""
     repairs: list[tuple[int, int, bytes]] = field(default_factory=list)

@@ -19,6 +19,9 @@ class StorageSettings:
     hard_state_padding_bytes: int = 4 * KIB
     """Distance between the two copies of a hard state: no single bad sector of this size can hit both."""
 
+    zeros_ahead_bytes: int = 256 * KIB
+    """At most so many zeros are written ahead of the log's end (``wal.py`` says why). 0: none."""
+
     section_limit_bytes: int = 16 * MIB
     """The largest section of a snapshot that is written or accepted."""
 
@@ -28,6 +31,11 @@ class StorageSettings:
             0 <= self.hard_state_padding_bytes <= 64 * KIB,
             "hard_state_padding_bytes is in [0, 64 KiB]",
             self.hard_state_padding_bytes,
+        )
+        check(
+            0 <= self.zeros_ahead_bytes <= 64 * MIB,
+            "zeros_ahead_bytes is in [0, 64 MiB]",
+            self.zeros_ahead_bytes,
         )
         check(
             1 <= self.section_limit_bytes <= 256 * MIB,

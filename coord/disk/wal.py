@@ -78,6 +78,7 @@ class Wal:
         self._where = fs.describe(segment_name(position.segment))
         self._on_new_segment = on_new_segment
         self._last_number = 0
+        self._size = position.end  # of the file; [end, size) holds zeros that are durable
         self._segments_lock = threading.Lock()  # trim() runs beside append(); held for list work only
         self.position = position
 
@@ -113,11 +114,15 @@ class Wal:
             add(KIND_ENTRY, kind, index, term, 0, data)
         check(bool(encoder.parts), "a batch is never empty", persist.number)
         check(encoder.offset <= MAX_SEGMENT_BYTES, "a batch fits into a segment", encoder.offset)
+        data, size = encoder.data(), self._size
+        if encoder.offset > size:
+            size = encoder.offset + zeros_behind(encoder.start, encoder.offset, settings)
+            data += bytes(size - encoder.offset)
         with writing("writing the log to", self._where, self._fuse):
-            write_all(self._file, encoder.start, encoder.data())
+            write_all(self._file, encoder.start, data)
             self._file.sync()
         # Only now: had the positions moved before a failure, a later record would swear that this batch was synced.
-        position.end = encoder.offset
+        position.end, self._size = encoder.offset, size
         position.chain = encoder.chain
         self._last_number = persist.number
         if hard_state is not None:
@@ -180,7 +185,7 @@ class Wal:
         with self._segments_lock:
             position.closed.append((position.segment, position.segment_last_index))
         position.segment = number
-        position.end = end
+        position.end = self._size = end
         position.chain = chain
         position.segment_last_index = 0
         self._witness.note(number, end)
@@ -194,6 +199,19 @@ class Wal:
                     self._fs.remove(segment_name(number))
                 except FileNotFoundError:
                     pass  # deleted before, by a trim whose crash we are the restart of, or by the operator
+
+
+def zeros_behind(start: int, end: int, settings: StorageSettings) -> int:
+    """How many zeros to write, in the same write, behind a batch in ``[start, end)`` that makes the segment longer.
+
+    A sync of a file that has become longer writes the file system's journal, too; one of a record that took the place
+    of zeros does not, and takes two thirds of the time or less. So nearly all batches are written over zeros.
+
+    As many as the segment has bytes already, so that a small log stays small, and none past the segment's size. None
+    behind a large batch either: its zeros would be used up by the next one or two, and each is a byte written twice.
+    """
+    zeros = min(end, settings.zeros_ahead_bytes, settings.segment_bytes - end)
+    return zeros if zeros >= 2 * (end - start) else 0
 
 
 def create_segment(

@@ -21,11 +21,10 @@ def damage(disk: SimDisk, dice: Random) -> str:
     node = disk.nodes[name]
     node.pending.clear()
     content = node.cache
-    at = dice.randrange(0, len(content), SECTOR_BYTES) if len(content) > SECTOR_BYTES else 0
+    written = len(content.rstrip(b"\0")) or len(content)  # behind a log's last record there are zeros
+    at = dice.randrange(0, written, SECTOR_BYTES) if written > SECTOR_BYTES else 0
     if dice.random() < 0.4:
-        at = max(
-            0, (len(content) - 1) // SECTOR_BYTES * SECTOR_BYTES
-        )  # the end is where the interesting things are
+        at = (written - 1) // SECTOR_BYTES * SECTOR_BYTES  # the end is where the interesting things are
     end = min(len(content), at + SECTOR_BYTES)
     if kind == "flip":
         content[dice.randrange(at, end)] ^= 1 << dice.randrange(8)

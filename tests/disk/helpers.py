@@ -1,8 +1,10 @@
 """Short words for the disk's tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from coord.disk.names import segment_name
 from coord.disk.opening import Recovered
+from coord.disk.record import HEADER_BYTES, search
 from coord.disk.settings import StorageSettings
 from coord.disk.snapshot_format import Take
 from coord.disk.storage import Storage
@@ -24,6 +26,12 @@ def entries(first: int, last: int, term: int = 1) -> tuple[Entry, ...]:
 
 def meta(index: int, term: int = 1, configuration: Configuration = VOTERS) -> SnapshotMeta:
     return SnapshotMeta(index, term, configuration)
+
+
+def end_of(files: Mapping[str, bytes], number: int) -> int:
+    """Where the last record of a segment ends. What follows in the file are zeros."""
+    *_, last = search(files[segment_name(number)], 0, None, number)
+    return last.offset + HEADER_BYTES + last.length
 
 
 def reopen(

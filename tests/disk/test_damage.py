@@ -8,7 +8,7 @@ import pytest
 
 from coord.disk.errors import DamagedFolder, StorageError
 from coord.disk.identity import decode, load
-from coord.disk.names import WITNESS_NAME, segment_name, snapshot_name
+from coord.disk.names import WITNESS_NAME, segment_name, segment_numbers, snapshot_name
 from coord.disk.record import KIND_ENTRY, Encoder, owner_digest
 from coord.disk.recovery import read_log
 from coord.disk.settings import StorageSettings
@@ -18,6 +18,7 @@ from tests.disk.helpers import (
     Appender,
     Taken,
     content,
+    end_of,
     entries,
     entry,
     formed,
@@ -59,7 +60,7 @@ class Folder:
         ]
         log: Log = ()
         for batch, hard_state in batches:
-            self.last_batch_at = len(fs.files()[max(name for name in fs.names() if name.startswith("wal"))])
+            self.last_batch_at = end_of(fs.files(), segment_numbers(fs.names())[-1])
             append(batch, hard_state)
             for one in batch:
                 log = (*log[: one.index - 1], one)
@@ -393,14 +394,14 @@ def another_history() -> tuple[dict[str, bytes], dict[str, bytes]]:
 def test_a_stale_record_of_another_history_is_not_taken() -> None:
     """Its checksums are right, and its place; only what it follows is not what is there."""
     this, that = another_history()
-    data, stale = this[FIRST], that[FIRST]
-    assert len(data) == len(stale)
-    last = len(data) - 64 - len(entry(3, 1).data)
+    data, stale, end = this[FIRST], that[FIRST], end_of(this, 1)
+    assert (len(data), end) == (len(stale), end_of(that, 1))
+    last = end - 64 - len(entry(3, 1).data)
     assert data[last:] != stale[last:]
     del this[WITNESS_NAME]
     _, recovered = reopen(MemoryFileSystem({**this, FIRST: data[:last] + stale[last:]}), TINY)
     assert recovered.entries == [entry(1, 1, b"this"), entry(2, 1)]
-    assert recovered.cut_bytes == len(data) - last
+    assert recovered.cut_bytes == end - last
     second = data.index(entry(2, 1).data) - 64
     mixed = data[:second] + stale[second:last] + data[last:]
     _, recovered = reopen(MemoryFileSystem({**this, FIRST: mixed}), TINY)
@@ -416,14 +417,14 @@ def test_what_only_looks_like_a_record_is_no_evidence(wrong: str) -> None:
     append = Appender(formed(fs, TINY))
     append(entries(1, 2))
     witness_before = fs.files()[WITNESS_NAME]
-    at = len(fs.files()[FIRST]) + 64
+    at = end_of(fs.files(), 1) + 64
     owner = b"not ours" if wrong == "owner" else owner_digest(bytes(range(16)), CLUSTER, 1)
     forged = Encoder(owner, 2 if wrong == "segment" else 1, at + 1 if wrong == "offset" else at, 0, 2**31)
     forged.add(KIND_ENTRY, 0, 3, 1, 0, b"")
     append((entry(3, 1, forged.data() + b"end"),))
     data = fs.files()[FIRST]
     assert data[at:].startswith(forged.data())
-    torn = {**fs.files(), FIRST: flipped(data, len(data) * 8 - 1), WITNESS_NAME: witness_before}
+    torn = {**fs.files(), FIRST: flipped(data, end_of(fs.files(), 1) * 8 - 1), WITNESS_NAME: witness_before}
     _, recovered = reopen(MemoryFileSystem(torn), TINY)
     assert recovered.damage is None
     assert recovered.entries == [*entries(1, 2)]

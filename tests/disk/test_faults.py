@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -116,17 +117,18 @@ def test_a_disk_that_fills_up_anywhere_loses_nothing_acknowledged() -> None:
 def test_a_full_disk_is_final_for_the_log_even_when_there_is_space_again() -> None:
     """What of the batch was written is unknown; only reading the folder anew tells."""
     fs = MemoryFileSystem()
-    append = Appender(formed(fs))
+    append = Appender(formed(fs, replace(SMALL, zeros_ahead_bytes=0)))
     append(entries(1, 3))
-    fs.capacity_bytes = fs.used_bytes() + 100
+    room = 64 + len(entry(4).data) + 17  # and the next header's first bytes, of which the last is not zero
+    fs.capacity_bytes = fs.used_bytes() + room
     with pytest.raises(DiskFull, match="start the member again"):
         append(entries(4, 5))
     fs.capacity_bytes = None
     with pytest.raises(SyncFailed, match="No space left"):
         append(entries(4, 5))
     _, recovered = reopen(fs)
-    assert recovered.entries == [*entries(1, 4)]  # the one that fitted into the last 100 bytes
-    assert recovered.cut_bytes == 100 - 64 - len(entry(4).data)
+    assert recovered.entries == [*entries(1, 4)]  # the one that fitted
+    assert recovered.cut_bytes == 17
 
 
 def test_a_full_disk_stops_a_snapshot_and_not_the_log() -> None:

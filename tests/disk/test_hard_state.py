@@ -5,7 +5,7 @@ import pytest
 from coord.disk.names import segment_name
 from coord.disk.settings import StorageSettings
 from coord.raft.types import HardState
-from tests.disk.helpers import Appender, entries, formed, reopen
+from tests.disk.helpers import Appender, end_of, entries, formed, reopen
 from tests.disk.memory import MemoryFileSystem
 
 NAME = segment_name(1)
@@ -21,9 +21,9 @@ def test_no_bad_sector_forgets_a_vote(sector_bytes: int, ahead: int, behind: int
     append(entries(1, 2), HardState(1, 1))
     if ahead:
         append(tuple(entries(3, 2 + ahead)))
-    begin = len(fs.files()[NAME])
+    begin = end_of(fs.files(), 1)
     append((), HardState(2, 3))
-    end = len(fs.files()[NAME])
+    end = end_of(fs.files(), 1)
     if behind:
         append(entries(3 + ahead, 3 + ahead, 2))
     files = fs.files()
@@ -43,10 +43,11 @@ def test_a_restored_copy_is_written_back() -> None:
     settings = StorageSettings(hard_state_padding_bytes=512)
     fs = MemoryFileSystem()
     append = Appender(formed(fs, settings))
-    begin = len(fs.files()[NAME])
+    begin = end_of(fs.files(), 1)
     append((), HardState(2, 3))
     append(entries(1, 3, 2))
     files = fs.files()
+    records = files[NAME][: end_of(files, 1)]
     for at in (begin, begin + 30, begin + 100, begin + 64 + 512, begin + 64 + 512 + 100):
         bad = bytearray(files[NAME])
         bad[at] ^= 255
@@ -55,7 +56,7 @@ def test_a_restored_copy_is_written_back() -> None:
         assert recovered.hard_state == HardState(2, 3)
         assert recovered.entries == [*entries(1, 3, 2)]
         assert any("restored" in note for note in recovered.notes)
-        assert damaged.files()[NAME] == files[NAME]
+        assert damaged.files()[NAME] == records
         _, again = reopen(damaged, settings)
         assert again.notes == ()
 
@@ -64,7 +65,7 @@ def test_when_both_copies_are_gone_the_term_is_kept_and_the_vote_not_given_again
     settings = StorageSettings(hard_state_padding_bytes=0)
     fs = MemoryFileSystem()
     append = Appender(formed(fs, settings))
-    begin = len(fs.files()[NAME])
+    begin = end_of(fs.files(), 1)
     append((), HardState(5, 3))
     append(entries(1, 2, 5))
     bad = bytearray(fs.files()[NAME])

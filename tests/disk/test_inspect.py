@@ -3,7 +3,7 @@
 from coord.disk.inspect import inspect_folder, inspect_snapshots, inspect_wal
 from coord.disk.names import segment_name, snapshot_name
 from coord.raft.types import HardState
-from tests.disk.helpers import Appender, entries, formed, meta, take_snapshot
+from tests.disk.helpers import Appender, end_of, entries, formed, meta, take_snapshot
 from tests.disk.memory import MemoryFileSystem
 
 
@@ -31,8 +31,11 @@ def test_every_record_has_a_row_and_all_bytes_are_told() -> None:
         "entry",
     ]
     assert [(row.term, row.vote) for row in rows if row.kind == "hard state"][-1] == (1, 2)
-    for name in (segment_name(1), segment_name(2)):
-        assert sum(row.length for row in rows if row.file == name) == len(fs.files()[name])
+    files = fs.files()
+    for number in (1, 2):
+        told = sum(row.length for row in rows if row.file == segment_name(number))
+        assert told == end_of(files, number)
+        assert not any(files[segment_name(number)][told:])  # zeros that were written ahead are no row
     assert fs.log == []
 
 

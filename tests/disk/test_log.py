@@ -7,7 +7,18 @@ from coord.disk.names import segment_name, segment_numbers
 from coord.disk.record import HEADER_BYTES, search, start_block_bytes
 from coord.disk.settings import StorageSettings
 from coord.raft.types import Entry, HardState, Persist
-from tests.disk.helpers import CLUSTER, SMALL, Appender, entries, entry, formed, meta, reopen, take_snapshot
+from tests.disk.helpers import (
+    CLUSTER,
+    SMALL,
+    Appender,
+    end_of,
+    entries,
+    entry,
+    formed,
+    meta,
+    reopen,
+    take_snapshot,
+)
 from tests.disk.memory import MemoryFileSystem, drop_all
 
 
@@ -93,7 +104,7 @@ def test_each_batch_swears_to_the_one_before_it_and_not_to_itself() -> None:
     append = Appender(formed(fs))
     start = start_block_bytes(SMALL.hard_state_padding_bytes)
     append(entries(1, 2))
-    end = len(fs.files()[segment_name(1)])
+    end = end_of(fs.files(), 1)
     append(entries(3, 4))
     headers = list(search(fs.files()[segment_name(1)], 0, None, 1))
     assert [header.synced_through for header in headers] == [0, 0, 0, start, start, end, end]

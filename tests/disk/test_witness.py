@@ -12,7 +12,7 @@ from coord.disk.record import owner_digest, start_block_bytes
 from coord.disk.settings import StorageSettings
 from coord.disk.witness import FILE_BYTES, NOTHING, SLOT_BYTES, Witnessed, read_witness
 from coord.raft.types import Entry, HardState
-from tests.disk.helpers import CLUSTER, Appender, entries, entry, formed, meta, reopen, take_snapshot
+from tests.disk.helpers import CLUSTER, Appender, end_of, entries, entry, formed, meta, reopen, take_snapshot
 from tests.disk.life import live
 from tests.disk.memory import (
     MemoryFileSystem,
@@ -38,7 +38,7 @@ def a_log() -> tuple[list[dict[str, bytes]], list[Witnessed]]:
         append((entry(index),), HardState(index, 1) if index % 4 == 0 else None)
         moments.append(fs.files())
         newest = segment_numbers(fs.names())[-1]
-        ends.append(Witnessed(newest, len(moments[-1][segment_name(newest)])))
+        ends.append(Witnessed(newest, end_of(moments[-1], newest)))
     assert ends[-1].segment == 2
     return moments, ends
 
@@ -58,7 +58,7 @@ def test_of_a_process_that_died_it_is_exact_whatever_it_did() -> None:
     for step in live(fs):
         numbers = segment_numbers(fs.names())
         if numbers:
-            end = Witnessed(numbers[-1], len(fs.files()[segment_name(numbers[-1])]))
+            end = Witnessed(numbers[-1], end_of(fs.files(), numbers[-1]))
             assert read_witness(fs, OWNER) == end, f"before {step.name}"
     assert len(fs.files()[WITNESS_NAME]) == FILE_BYTES
 

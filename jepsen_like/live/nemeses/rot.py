@@ -76,13 +76,15 @@ def damage(folder: Path, how: str, dice: Random) -> str:
     logs = [path for path in files if path.suffix in (".log", ".snap")]
     path = dice.choice(logs if logs and dice.random() < LOGS else files)
     size = path.stat().st_size
+    if path.suffix == ".log":
+        size = len(path.read_bytes().rstrip(b"\0")) or size  # behind the last record there are zeros
     # Not O_TRUNC, not a copy: the member may have this very file open.
     file = os.open(path, os.O_RDWR)
     try:
         if how == "truncate":
             keep = dice.randrange(size)
             os.ftruncate(file, keep)
-            return f"{path.name} cut from {size} to {keep} bytes"
+            return f"{path.name} cut to {keep} bytes, of {size}"
         flips = dice.choice((1, 1, 8))
         offset = dice.randrange(size)
         for _ in range(flips):
