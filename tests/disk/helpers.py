@@ -14,6 +14,9 @@ from tests.disk.memory import MemoryFileSystem
 CLUSTER = bytes(range(100, 116))
 VOTERS = Configuration((1, 2, 3))
 SMALL = StorageSettings(segment_bytes=2048, hard_state_padding_bytes=512, section_limit_bytes=4096)
+"""Segments that are soon full: hardly a batch finds room ahead of it."""
+ROOMY = StorageSettings(segment_bytes=16384, hard_state_padding_bytes=512, section_limit_bytes=4096)
+"""Most batches go over zeros that were written ahead."""
 
 
 def entry(index: int, term: int = 1, data: bytes = b"", kind: int = 0) -> Entry:

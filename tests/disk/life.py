@@ -181,11 +181,13 @@ def live(
         step.do(storage, appender)
 
 
-def live_until(fs: MemoryFileSystem, ends: type[BaseException]) -> tuple[Step | None, BaseException | None]:
+def live_until(
+    fs: MemoryFileSystem, ends: type[BaseException], settings: StorageSettings = SMALL
+) -> tuple[Step | None, BaseException | None]:
     """Run the script until it raises ``ends``: the step it was in (None: not yet in any), and what was raised."""
     current = None
     try:
-        for step in live(fs):
+        for step in live(fs, settings=settings):
             current = step
     except ends as end:
         return current, end

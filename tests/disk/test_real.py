@@ -14,7 +14,7 @@ from coord.disk.real import RealFileSystem
 from coord.disk.settings import StorageSettings
 from coord.disk.storage import Storage
 from coord.raft.types import HardState
-from tests.disk.helpers import CLUSTER, SMALL, Appender, content, entries, meta, take_snapshot
+from tests.disk.helpers import CLUSTER, ROOMY, SMALL, Appender, content, entries, meta, take_snapshot
 from tests.disk.life import SCRIPT, view
 
 
@@ -23,19 +23,20 @@ def opened(root: Path, settings: StorageSettings = SMALL) -> Storage:
     return storage
 
 
-def test_the_scripted_life_on_a_real_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [SMALL, ROOMY], ids=["segments that are soon full", "zeros ahead"])
+def test_the_scripted_life_on_a_real_disk(tmp_path: Path, settings: StorageSettings) -> None:
     root = tmp_path / "data"
-    storage = opened(root)
+    storage = opened(root, settings)
     appender = Appender(storage)
     for step in SCRIPT:
         step.do(storage, appender)
         if step.name.startswith("trim"):
             storage.close()
-            storage, recovered = Storage.open(RealFileSystem(root), member_id=1, settings=SMALL)
+            storage, recovered = Storage.open(RealFileSystem(root), member_id=1, settings=settings)
             appender = Appender(storage)
             assert view(recovered) == step.outcomes[-1].view()
     storage.close()
-    storage, recovered = Storage.open(RealFileSystem(root), member_id=1, settings=SMALL)
+    storage, recovered = Storage.open(RealFileSystem(root), member_id=1, settings=settings)
     assert view(recovered) == SCRIPT[-1].outcomes[-1].view()
     assert (recovered.damage, recovered.notes) == (None, ())
     assert storage.statistics().free_bytes > 0

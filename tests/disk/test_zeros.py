@@ -14,7 +14,8 @@ from coord.disk.names import WITNESS_NAME, segment_name, segment_numbers
 from coord.disk.settings import KIB, StorageSettings
 from coord.disk.wal import zeros_behind
 from coord.raft.types import HardState
-from tests.disk.helpers import SMALL, Appender, end_of, entries, entry, formed, reopen
+from tests.disk.helpers import ROOMY, SMALL, Appender, end_of, entries, entry, formed, reopen
+from tests.disk.life import SCRIPT, live
 from tests.disk.memory import MemoryFileSystem, drop_all
 
 ROOM = StorageSettings(segment_bytes=8 * KIB, hard_state_padding_bytes=0)
@@ -60,9 +61,8 @@ def test_few_batches_make_the_file_longer() -> None:
     sizes = list(grown(fs, append, 1, 4000))  # 340 KiB
     assert len(sizes) < 10
     assert sizes[0] < 32 * KIB  # little is written for a log that may stay small
-    assert (
-        60 * KIB < sizes[-1] - sizes[-2] <= 65 * KIB
-    )  # and no more than what is set, for one that has grown
+    # And no more than what is set, for one that has grown.
+    assert 60 * KIB < sizes[-1] - sizes[-2] <= 65 * KIB
     fs = MemoryFileSystem()
     append = Appender(formed(fs, replace(settings, zeros_ahead_bytes=0)))
     assert len(list(grown(fs, append, 1, 50))) == 50
@@ -71,10 +71,14 @@ def test_few_batches_make_the_file_longer() -> None:
 def test_zeros_end_where_the_segment_does() -> None:
     fs = MemoryFileSystem()
     append = Appender(formed(fs, ROOM))
+    sizes: dict[str, set[int]] = {}
     for index in range(1, 300):
         append((entry(index),))
+        newest = segment_name(segment_numbers(fs.names())[-1])
+        sizes.setdefault(newest, set()).add(len(fs.files()[newest]))
     *closed, _ = segment_numbers(fs.names())
     assert len(closed) > 2
+    assert max(len(each) for each in sizes.values()) < 12  # each segment has its own
     for number in closed:
         data = fs.files()[segment_name(number)]
         assert len(data) == end_of(fs.files(), number) <= ROOM.segment_bytes + 64 + 20
@@ -258,3 +262,19 @@ def test_a_folder_with_zeros_and_one_without_are_one_format(
     Appender(storage)((entry(14, 2),))
     _, again = reopen(fs.power_cut(drop_all), wrote)
     assert again.entries == [*recovered.entries, entry(14, 2)]
+
+
+def test_the_life_that_crashes_are_tried_on_writes_over_zeros() -> None:
+    """In test_crash.py, with these very settings."""
+    fs = MemoryFileSystem()
+    sizes: list[int] = []
+    over = longer = 0
+    for _ in live(fs, settings=ROOMY):
+        numbers = segment_numbers(fs.names())
+        sizes.append(len(fs.files()[segment_name(numbers[-1])]) if numbers else 0)
+    appends = [at for at, step in enumerate(SCRIPT[:-1]) if step.name.startswith("append")]
+    for at in appends:
+        over += sizes[at] == sizes[at + 1]
+        longer += sizes[at] < sizes[at + 1]
+    assert over > 8
+    assert longer > 4
