@@ -211,7 +211,9 @@ class _LogReader:
                 restored = self._restore_hard_state(data, offset, limit, number, chain, before)
                 if restored is None:
                     if segment.end is None and written_end(data, offset) == offset:
-                        limit = offset  # zeros only, as they are written ahead: as if the file ended here
+                        # Zeros only, as they are written ahead: as if the file ended here. Were they a bad record, the
+                        # mere existence of a later segment, which a crash left unfinished, would make damage of them.
+                        limit = offset
                     else:
                         bad = error
                     break
