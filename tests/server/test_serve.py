@@ -124,8 +124,11 @@ def test_a_torn_tail_is_cut_and_told(tmp_path: Path) -> None:
     fill(port)
     member.kill()
     segment = newest_segment(tmp_path / "data")
-    with segment.open("ab") as file:
-        file.write(segment.read_bytes()[-200:-100])  # part of a record, of which nobody was told
+    *_, last = inspect_wal(RealFileSystem(tmp_path / "data"))
+    end = last.offset + last.length
+    with segment.open("r+b") as file:  # part of a record, of which nobody was told, over the zeros ahead
+        file.seek(end)
+        file.write(segment.read_bytes()[end - 200 : end - 100])
     member.start().wait_serving()
     assert "torn tail" in member.stderr
     assert read(port, "/k19") == b"v" * 300
