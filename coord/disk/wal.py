@@ -208,10 +208,10 @@ def zeros_behind(start: int, end: int, settings: StorageSettings) -> int:
     of zeros does not, and takes two thirds of the time or less. So nearly all batches are written over zeros.
 
     As many as the segment has bytes already, so that a small log stays small, and none past the segment's size. None
-    behind a large batch either: its zeros would be used up by the next one or two, and each is a byte written twice.
+    behind a large batch either: the next few would use them up, and each zero is a byte written twice.
     """
     zeros = min(end, settings.zeros_ahead_bytes, settings.segment_bytes - end)
-    return zeros if zeros >= 2 * (end - start) else 0
+    return zeros if zeros >= 4 * (end - start) else 0
 
 
 def create_segment(

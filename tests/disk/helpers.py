@@ -15,7 +15,7 @@ CLUSTER = bytes(range(100, 116))
 VOTERS = Configuration((1, 2, 3))
 SMALL = StorageSettings(segment_bytes=2048, hard_state_padding_bytes=512, section_limit_bytes=4096)
 """Segments that are soon full: hardly a batch finds room ahead of it."""
-ROOMY = StorageSettings(segment_bytes=16384, hard_state_padding_bytes=512, section_limit_bytes=4096)
+ROOMY = StorageSettings(segment_bytes=32768, hard_state_padding_bytes=512, section_limit_bytes=4096)
 """Most batches go over zeros that were written ahead."""
 
 

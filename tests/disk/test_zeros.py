@@ -89,9 +89,8 @@ def test_a_batch_that_would_use_them_up_is_not_followed_by_zeros() -> None:
     ahead = settings.zeros_ahead_bytes
     assert zeros_behind(10 * ahead, 10 * ahead + 200, settings) == ahead
     assert zeros_behind(10 * ahead, 10 * ahead + ahead, settings) == 0
-    assert zeros_behind(1000, 1400, settings) == 1400
-    assert zeros_behind(300, 500, settings) == 500
-    assert zeros_behind(300, 700, settings) == 0
+    assert zeros_behind(1200, 1600, settings) == 1600
+    assert zeros_behind(1200, 1601, settings) == 0
     assert zeros_behind(settings.segment_bytes - 300, settings.segment_bytes - 100, settings) == 0
     assert zeros_behind(settings.segment_bytes, settings.segment_bytes + 9, settings) == 0
 
@@ -242,13 +241,14 @@ def test_zeros_that_do_not_fit_on_the_disk_are_a_full_disk() -> None:
     """Told a little early; what was acknowledged is there, and goes on once there is space."""
     fs = MemoryFileSystem()
     append = Appender(formed(fs, ROOM))
+    append((entry(1),))
     fs.capacity_bytes = fs.used_bytes() + 150
     with pytest.raises(DiskFull):
-        append((entry(1),))
+        append((entry(2),))
     fs.capacity_bytes = None
     storage, recovered = reopen(fs, ROOM)
-    assert recovered.damage is None
-    Appender(storage)((entry(len(recovered.entries) + 1),))
+    assert (recovered.entries, recovered.damage) == ([*entries(1, 2)], None)
+    Appender(storage)((entry(3),))
 
 
 @pytest.mark.parametrize(("wrote", "reads"), [(NONE_AHEAD, ROOM), (ROOM, NONE_AHEAD)])
@@ -276,5 +276,5 @@ def test_the_life_that_crashes_are_tried_on_writes_over_zeros() -> None:
     for at in appends:
         over += sizes[at] == sizes[at + 1]
         longer += sizes[at] < sizes[at + 1]
-    assert over > 8
+    assert over > 7
     assert longer > 4
