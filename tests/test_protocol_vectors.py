@@ -93,7 +93,7 @@ from coord.limits import (
 )
 from coord.raft.types import Configuration, HardState, SnapshotMeta
 from coord.recipes.fencing.signed import KeySet, Verifier
-from coord.replica.inputs import ClientConnected, ClientLost, FromClient, Input, Persisted, Signer, Tick
+from coord.replica.inputs import ClientConnected, ClientLost, FromClient, GoOn, Input, Persisted, Signer, Tick
 from coord.replica.replica import Replica
 from coord.replica.settings import ReplicaSettings
 from coord.replica.state import Who
@@ -355,7 +355,7 @@ class OneMember:
         while pending:
             self.replica.step(self.now_ms, WALL_MS, pending)
             outputs = self.replica.take_outputs()
-            pending = [Persisted(batch.number) for batch in outputs.persists]
+            pending = [*[Persisted(batch.number) for batch in outputs.persists], *[GoOn()] * outputs.go_on]
             for output in outputs.clients:
                 self.sent[output.connection] = self.sent.get(output.connection, b"") + output.data
 

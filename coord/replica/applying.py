@@ -13,6 +13,7 @@ from coord.replica.state import ReplicaState, close, forget, made_progress, repl
 from coord.replica.watches import MATCHES_MAX
 from coord.store.sessions import reply_weight
 from coord.store.store import Answer
+from coord.store.work import CHANGE
 from coord.wire.entries import decode_entry, encode_command
 
 LOT_BYTES: Final = 1024 * 1024
@@ -20,43 +21,77 @@ LOT_BYTES: Final = 1024 * 1024
 committed: what hundreds of thousands of requests, their answers and events need meanwhile would be memory that it never
 gives back."""
 
+LOT_SHARE: Final = 8
+"""Of a step's work, so small a share is applied before its answers are given and its events told. What telling takes
+counts, too, and is known only then: one revision may concern many clients, and each of them is told."""
+
 _ENDED: Final = {
     Reason.SESSION_ENDED: "the client ended it",
     Reason.SESSION_EXPIRED: "nothing was heard of its client for its timeout",
 }
 
 
-def apply_committed(state: ReplicaState, entries: list[Entry]) -> None:
-    """Apply ``entries``, lot by lot, and tell what came of it."""
-    begin = size = 0
-    for end, entry in enumerate(entries, 1):
-        size += len(entry.data)
-        if size >= LOT_BYTES:
-            _apply_lot(state, entries[begin:end])
-            begin, size = end, 0
-    if begin < len(entries):
-        _apply_lot(state, entries[begin:])
+def commit(state: ReplicaState, entries: list[Entry]) -> None:
+    """``entries`` are committed, and will be applied: now, or in the next steps."""
+    state.committed += entries
+    apply_committed(state)
+    # Counted only when some are left: mostly none are. (Those that went took their bytes off already.)
+    state.committed_bytes = (
+        state.committed_bytes + sum([len(entry.data) for entry in entries]) if state.committed else 0
+    )
 
 
-def _apply_lot(state: ReplicaState, entries: list[Entry]) -> None:
-    """Apply ``entries``; then tell: events first, then replies, so that no reply shows what no event has told."""
-    store = state.store
-    answered: list[tuple[Command, Answer]] = []
-    for entry in entries:
+def apply_committed(state: ReplicaState) -> None:
+    """Apply what is committed, lot by lot, and tell what came of each, until this step has done its share.
+
+    What is left is for the next steps. A leader proposes nothing meanwhile (leading.py). A follower that applies more
+    slowly than the cluster commits would have more left each time: so the more it is, the larger is the share, until
+    hardly anything else is done, and what comes has to wait.
+    """
+    settings = state.settings
+    until = settings.step_work_us * (1 + state.committed_bytes // settings.uncommitted_bytes)
+    work = state.store.work
+    lot = until // LOT_SHARE + 1
+    while state.committed and work.done < until:
+        _apply_lot(state, work.done + lot)
+
+
+def begin_snapshot(state: ReplicaState) -> None:
+    """Of all that is applied. Not within an entry: a start goes on with the entry after its snapshot."""
+    maker, store = state.snapshot_maker, state.store
+    meta = state.raft.snapshot_meta(store.applied_index)
+    maker.begin(store, meta)
+    state.outputs.snapshot_begun = meta
+
+
+def _apply_lot(state: ReplicaState, until: int) -> None:
+    """Apply until ``until``; then tell: events first, then replies, so that no reply shows what no event has told."""
+    store, committed, maker = state.store, state.committed, state.snapshot_maker
+    answered: list[tuple[Command, Answer, bool]] = []
+    lot_bytes = 0
+    while committed and lot_bytes < LOT_BYTES and store.work.done < until:
+        entry = committed[0]
+        requests = 0
         if entry.kind == ENTRY_COMMANDS and entry.data:
-            time_ms, wall_ms, commands = decode_entry(entry.data)
-            answers = store.apply(entry.index, time_ms, wall_ms, commands)
-            answered += zip(commands, answers, strict=True)
-            requests = sum([len(answer) for answer in answers if type(answer) is list])
+            underway = store.underway or store.begin(entry.index, *decode_entry(entry.data))
+            answered += store.go_on(until)
+            if store.underway is not None:
+                break
+            requests = sum([len(command[3]) for command in underway.commands if command[0] == REQUESTS])
         else:
             store.skip(entry.index)
-            requests = 0
-        state.snapshot_maker.applied(entry.index, len(entry.data), requests)
+        committed.popleft()
+        size = len(entry.data)
+        lot_bytes += size
+        state.committed_bytes -= size
+        maker.applied(entry.index, size, requests)
+        if maker.due:
+            begin_snapshot(state)
     _tell_events(state)
-    for command, answer in answered:
+    for command, answer, whole in answered:
         kind = command[0]
         if kind == REQUESTS:
-            _answer_requests(state, command, answer)
+            _answer_requests(state, command, answer, whole)
         elif kind == OPEN_SESSION:
             _answer_opened(state, command, answer)
         elif kind == PUT_TOKEN_KEY:
@@ -78,7 +113,9 @@ def _tell_events(state: ReplicaState) -> None:
     if not state.watches:
         return  # also without a look at each revision: most of what is applied concerns no watch here
     for revision in fresh:
-        for connection, group in state.watches.groups(revision).items():
+        groups = state.watches.groups(revision)
+        state.store.work.done += CHANGE * len(revision[3]) * (1 + len(groups))
+        for connection, group in groups.items():
             dirty[connection] = None
             if group is not None:
                 connections[connection].event(group)
@@ -94,10 +131,11 @@ def _too_many_events(revision: int) -> LimitExceeded:
     )
 
 
-def _answer_requests(state: ReplicaState, command: Command, answer: Answer) -> None:
+def _answer_requests(state: ReplicaState, command: Command, answer: Answer, whole: bool) -> None:
+    """``whole``: these are the answers to the last of its requests; else more will come."""
     _, session, _, requests = command
     check(isinstance(answer, list), "requests are answered one by one", session)
-    if requests and state.proposals.applied((REQUESTS, session), requests[-1][0]):
+    if requests and whole and state.proposals.applied((REQUESTS, session), requests[-1][0], requests[0][0]):
         made_progress(state)
     client = state.connections.get(state.attached.get(session, -1))
     if client is not None and isinstance(answer, list):

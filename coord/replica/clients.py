@@ -18,6 +18,7 @@ from coord.replica.connections import Connection
 from coord.replica.reads import Waiting
 from coord.replica.serving import serve, welcome
 from coord.replica.state import ReplicaState, close, forget, refuse, reply
+from coord.store.expecting import expected_work
 from coord.wire.client_frames import (
     ClientFrame,
     EndSession,
@@ -166,7 +167,10 @@ def _writes(state: ReplicaState, client: Connection, frame: Writes) -> None:
         close(state, client, Overloaded(what))
         return
     command = encode_command((REQUESTS, client.session, frame.body))
-    proposals.add((REQUESTS, client.session), frame.requests[-1][0], command)
+    store = state.store
+    work = expected_work(frame.requests, store.tree, store.limits, state.settings.transit_work_us)
+    first, last = frame.requests[0][0], frame.requests[-1][0]
+    proposals.add((REQUESTS, client.session), last, command, first, work)
 
 
 def _reads(state: ReplicaState, client: Connection, frame: Reads) -> None:

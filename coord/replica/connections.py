@@ -171,7 +171,7 @@ def _event_frames(groups: list[EncodedGroup]) -> Iterable[bytes]:
 
 def _reply_frames(rows: _Rows) -> Iterable[bytes]:
     small = rows.bytes <= FRAME_ROWS_BYTES
-    if small and len(rows) <= FRAME_ROWS:
+    if (small and len(rows) <= FRAME_ROWS) or len(rows) == 1:
         yield encode_replies(rows)
         return
     start, size = 0, 0
@@ -186,8 +186,17 @@ def _reply_frames(rows: _Rows) -> Iterable[bytes]:
 
 def result_bytes(result: object) -> int:
     """About the bytes of a result row. Names and numbers count too: a page of children is large without any value."""
-    if isinstance(result, bytes | str):
-        return len(result)
-    if isinstance(result, list | tuple):
-        return len(result) + sum([result_bytes(each) for each in result])
-    return 0
+    kind = type(result)
+    if kind is bytes or kind is str:
+        return len(result)  # type: ignore[arg-type]
+    if kind is not list and kind is not tuple:
+        return 0
+    rows: list[object] | tuple[object, ...] = result  # type: ignore[assignment]
+    size = len(rows)
+    for each in rows:
+        kind = type(each)  # a row is mostly numbers: looked at here, without a call for each
+        if kind is bytes or kind is str:
+            size += len(each)  # type: ignore[arg-type]
+        elif kind is list or kind is tuple:
+            size += result_bytes(each)
+    return size

@@ -114,6 +114,10 @@ class Signer(NamedTuple):
     """Ed25519: the same bytes, the same signature. Takes some 50 µs."""
 
 
+class GoOn(NamedTuple):
+    """Answers ``go_on``: all that had arrived meanwhile was given along with it, or before."""
+
+
 class TokenKeyMade(NamedTuple):
     """Answers ``key_wanted``: the key is in this member's folder, also when it starts again."""
 
@@ -136,6 +140,7 @@ Input = (
     | SnapshotRejected
     | SnapshotSaved
     | SnapshotSectionSaved
+    | GoOn
     | TokenKeyMade
 )
 
@@ -162,10 +167,13 @@ class Outputs:
     - ``trim``: ``(snapshot_index, keep_from_index)``: older log and snapshots may go.
     - ``recovered``: recovery ended: the disk may forget that it was damaged.
     - ``key_wanted``: make a key for signing tokens, of this generation; answered with :class:`TokenKeyMade`.
+    - ``go_on``: there was more to do than one step should hold. Look at what has arrived, and at the clock, and step
+      again at once, with :class:`GoOn`.
     """
 
     __slots__ = (
         "clients",
+        "go_on",
         "key_wanted",
         "messages",
         "persists",
@@ -190,3 +198,4 @@ class Outputs:
         self.trim: tuple[int, int] | None = None
         self.recovered = False
         self.key_wanted: int | None = None
+        self.go_on = False

@@ -66,7 +66,10 @@ def tick(state: ReplicaState) -> None:
 def has_more(state: ReplicaState) -> bool:
     """More claims were freed at once than one revision may grant: on with it at once, and not at the next tick."""
     return (
-        bool(state.store.claims.unsettled) and state.leads and state.sweep_index <= state.store.applied_index
+        bool(state.store.claims.unsettled)
+        and state.leads
+        and not state.committed
+        and state.sweep_index <= state.store.applied_index
     )
 
 
@@ -91,6 +94,10 @@ def propose_gathered(state: ReplicaState) -> None:
     """
     proposals, raft = state.proposals, state.raft
     proposals.gather_own()
+    if state.committed:
+        # It is behind already, and would be further behind: a read that is asked for now is granted at what is
+        # committed now, and waits until all of that is applied.
+        return
     if has_more(state) and not proposals.gathered:
         _propose_due(state)
     if not proposals.gathered or raft.last_index > max(raft.persisted_index, raft.commit_index):

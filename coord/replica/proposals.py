@@ -5,6 +5,10 @@ leader it waits; when the leader or the term changes, or nothing moves for too l
 are passed on anew, in their order. So none is lost, some are proposed twice, and the session table makes the second
 time harmless.
 
+Of its own commands a member has no more on their way than are applied in good time (``transit_work_us``). One client
+may ask for a minute's work at once, and what is in the log is applied before anything that is asked for later: a read
+of somebody else would wait for it. What waits here goes out as others of it are applied, in turns by session.
+
 Order within a session. A follower passes commands on in a *stream*: numbered lots, begun anew for each
 leader and term with all that is pending. The leader takes the lots of a stream in order and without holes; when it
 has not taken one (there was no room, or the one before was lost), it says so, and the follower begins a new stream.
@@ -16,6 +20,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from coord.api.commands import END_SESSION, REQUESTS
+from coord.replica.turns import Turns
+from coord.store.work import NO_END
 from coord.wire.peer_frames import Forward, ForwardRefused
 
 STREAM_COUNTER_BITS: Final = 20
@@ -29,18 +36,27 @@ _NEVER: Final = -1
 class Pending:
     """One command, encoded."""
 
-    __slots__ = ("command", "key", "last_request")
+    __slots__ = ("applied", "command", "first_request", "last_request", "on_its_way", "turn", "work")
 
-    def __init__(self, key: tuple[int, int], command: bytes, last_request: int) -> None:
-        self.key = key
+    def __init__(self, turn: int, command: bytes, first_request: int, last_request: int, work: int) -> None:
+        self.turn = turn
+        """The session whose commands have an order; 0: those of this member as such."""
         self.command = command
+        self.first_request = first_request
         self.last_request = last_request
+        self.work = work
+        """What it is expected to take."""
+        self.on_its_way = False
+        self.applied = False
+        """Also without having gone out: it did with an earlier stream, and need not again."""
 
 
 class Proposals:
-    """Invariant: ``_pending`` holds, in order of arrival, what this member took in and has not applied."""
+    """Invariants: ``_pending`` holds, in order of arrival, what this member took in and has not applied; ``_work`` is
+    what those of it are expected to take that are on their way; all others are in ``_unsent`` or wait for their turn.
+    """
 
-    def __init__(self, boot: int, lot_bytes: int) -> None:
+    def __init__(self, boot: int, lot_bytes: int, transit_work_us: int = NO_END) -> None:
         self._stream = boot << STREAM_COUNTER_BITS
         self._sequence = 0
         self._lot_bytes = lot_bytes
@@ -51,7 +67,12 @@ class Proposals:
         self.moved_at_once = True
         """Whether what was applied last had been passed on only once."""
         self._by_key: dict[tuple[int, int], deque[int]] = {}
-        self._unsent: list[bytes] = []  # the tail of pending that was not proposed or passed on yet
+        self._work = 0
+        self._work_max = transit_work_us
+        self._unsent: list[Pending] = []
+        """New, or to be passed on anew."""
+        self._turns: Turns[Pending] = Turns()
+        """For those there was no room when their time came, and all that came behind them."""
         self.pending_bytes = 0
         self.gathered: list[bytes] = []
         """A leader's: to be proposed next, its own and others'."""
@@ -63,24 +84,34 @@ class Proposals:
     @property
     def has_new(self) -> bool:
         """Whether something was not proposed or passed on yet."""
-        return bool(self._unsent or self.gathered)
+        return bool(self._unsent or self.gathered or (self._turns.count and self._work < self._work_max))
 
     @property
     def pending_count(self) -> int:
         return len(self._pending)
 
-    def add(self, key: tuple[int, int], last_request: int, command: bytes) -> None:
+    def add(
+        self, key: tuple[int, int], last_request: int, command: bytes, first_request: int = 0, work: int = 1
+    ) -> None:
         """Take in a command of this member. ``key`` is ``(command kind, session or nonce)``;
-        commands of one key are applied in order, and ``last_request`` tells which are.
+        commands of one key are applied in order, and ``last_request`` tells which are. So are those of one session,
+        and this member's openings of sessions.
         """
         self._counter += 1
-        self._pending[self._counter] = Pending(key, command, last_request)
+        kind, number = key
+        turn = number if kind in (REQUESTS, END_SESSION) else 0
+        pending = self._pending[self._counter] = Pending(turn, command, first_request, last_request, work)
         self._by_key.setdefault(key, deque()).append(self._counter)
         self.pending_bytes += len(command)
-        self._unsent.append(command)
+        self._unsent.append(pending)
 
-    def applied(self, key: tuple[int, int], last_request: int) -> bool:
-        """Everything of ``key`` through ``last_request`` was applied, whoever proposed it.
+    def applied(self, key: tuple[int, int], last_request: int, first_request: int = 0) -> bool:
+        """A command of ``key`` with the requests from ``first_request`` through ``last_request`` was applied, whoever
+        proposed it: so all that are pending here, with no others in them, are applied and answered.
+
+        With no others. 1. A client sends request 1 to a member, then 2; 1 is applied. 2. It goes to another member, and
+        sends 1 and 2 in one frame. 3. The 2 that it had sent before is applied. Were the frame taken for applied with
+        it, nobody would answer 1: nowhere else is it asked for any more.
 
         Say whether something pending went with it. The interleaving that makes this matter: a lot of this follower
         is lost, and the leader refuses all after it. Clients of other members go on writing. If their commands
@@ -90,9 +121,17 @@ class Proposals:
         if numbers is None:
             return False
         moved = False
-        while numbers and self._pending[numbers[0]].last_request <= last_request:
-            number = numbers.popleft()
-            self.pending_bytes -= len(self._pending.pop(number).command)
+        while numbers:
+            number = numbers[0]
+            pending = self._pending[number]
+            if pending.last_request > last_request or pending.first_request < first_request:
+                break
+            numbers.popleft()
+            del self._pending[number]
+            self.pending_bytes -= len(pending.command)
+            pending.applied = True
+            if pending.on_its_way:
+                self._work -= pending.work
             self.moved_at_once = number > self._again_through
             moved = True
         if not numbers:
@@ -104,7 +143,11 @@ class Proposals:
         self._stream += 1
         self._sequence = 0
         self._again_through = self._counter
-        self._unsent = [pending.command for pending in self._pending.values()]
+        self._work = 0
+        self._turns.clear()
+        self._unsent = list(self._pending.values())
+        for pending in self._unsent:
+            pending.on_its_way = False
         self.gathered.clear()
         self.gathered_bytes = 0
         self._taken.clear()
@@ -117,12 +160,13 @@ class Proposals:
 
     def take_lots(self, touched: tuple[int, ...]) -> list[Forward]:
         """A follower's: what is to be passed on to the leader now."""
-        lots = []
-        for commands in in_lots(self._unsent, self._lot_bytes):
+        lots: list[Forward] = []
+        if not (self._unsent or self._turns.count):
+            return lots
+        for commands in in_lots(self._take_unsent(), self._lot_bytes):
             lots.append(Forward(self._stream, self._sequence, tuple(commands), touched))
             self._sequence += 1
             touched = ()
-        self._unsent.clear()
         return lots
 
     def touch_lot(self, touched: tuple[int, ...]) -> Forward:
@@ -132,9 +176,29 @@ class Proposals:
 
     def gather_own(self) -> None:
         """A leader's: its own commands are to be proposed."""
-        for command in self._unsent:
-            self.gather(command)
+        if self._unsent or self._turns.count:
+            for command in self._take_unsent():
+                self.gather(command)
+
+    def _take_unsent(self) -> list[bytes]:
+        """The commands that are to go out now: while there is room; one, if it is larger than all the room."""
+        turns = self._turns
+        going: list[Pending] = []
+        for pending in self._unsent:
+            if turns.count or self._work >= self._work_max:
+                turns.add(pending.turn, pending)
+            elif not pending.applied:
+                going.append(pending)
+                self._work += pending.work
         self._unsent.clear()
+        while turns.count and self._work < self._work_max:
+            pending = turns.take()
+            if not pending.applied:
+                going.append(pending)
+                self._work += pending.work
+        for pending in going:
+            pending.on_its_way = True
+        return [pending.command for pending in going]
 
     def gather(self, command: bytes) -> None:
         self.gathered.append(command)

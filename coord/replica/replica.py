@@ -15,13 +15,14 @@ from coord.raft.raft import Raft
 from coord.raft.roles import Role
 from coord.raft.types import Entry, HardState, SnapshotMeta
 from coord.replica import clients, leading, signing
-from coord.replica.applying import apply_committed
+from coord.replica.applying import apply_committed, begin_snapshot, commit
 from coord.replica.inputs import (
     Backlog,
     ClientConnected,
     ClientLost,
     FromClient,
     FromPeer,
+    GoOn,
     Input,
     Outputs,
     PeerDown,
@@ -40,7 +41,7 @@ from coord.replica.inputs import (
 from coord.replica.peers import ask_round, pass_on, receive_messages
 from coord.replica.proposals import Proposals
 from coord.replica.reads import ReadRounds, RevisionWaits
-from coord.replica.serving import end_watches_by_gap, expire, expire_unsigned, replay, serve
+from coord.replica.serving import end_watches_by_gap, expire, expire_unsigned, replay, serve_in_turn
 from coord.replica.settings import ReplicaSettings
 from coord.replica.snapshots import SnapshotMaker, SnapshotTaker
 from coord.replica.state import ReplicaState, Who, close, made_progress
@@ -85,7 +86,7 @@ class Replica:
             settings=settings,
             raft=Raft(who.member, settings.raft, seed, hard_state, snapshot, entries, recovering),
             store=store,
-            proposals=Proposals(who.boot, settings.entry_bytes),
+            proposals=Proposals(who.boot, settings.entry_bytes, settings.transit_work_us),
             rounds=ReadRounds(who.boot),
             waits=RevisionWaits(),
             snapshot_maker=SnapshotMaker(settings, who.member),
@@ -109,6 +110,7 @@ class Replica:
             state.leases.tick(now_ms)
         for each in inputs:
             _HANDLERS[type(each)](state, each)
+        state.store.work.done = 0  # whatever came, this step goes on with what is left
         _settle(state)
         _serve_due(state)
         for connection in state.dirty:
@@ -120,6 +122,9 @@ class Replica:
                 elif client.deferred and not client.full:
                     clients.resume_deferred(state, client)
         state.dirty.clear()
+        state.store.work.done = 0  # left to grow, it would make each state a new one (jepsen_like/scope)
+        if state.committed or state.due or state.turns.count:
+            state.outputs.go_on = True
 
     def take_outputs(self) -> Outputs:
         """Everything that should happen now, since the last call."""
@@ -133,6 +138,8 @@ class Replica:
 def _settle(state: ReplicaState) -> None:
     for _ in range(SETTLE_ROUNDS):
         _notice_leader(state)
+        if state.committed:
+            apply_committed(state)
         if state.leads:
             leading.propose_gathered(state)
         else:
@@ -176,7 +183,7 @@ def _handle_raft(state: ReplicaState, outputs: RaftOutputs) -> None:
             state.snapshot_taker.take(meta, section, data)
         state.outputs.sections_received.append((meta, section, data, last))
     if outputs.committed:
-        apply_committed(state, outputs.committed)
+        commit(state, outputs.committed)
     for context, index in outputs.reads:
         _grant(state, context, index)
     for context in outputs.reads_refused:
@@ -213,8 +220,8 @@ def _serve_due(state: ReplicaState) -> None:
     due, state.due = state.due, []
     due += state.rounds.take_due(state.store.applied_index)
     due += state.waits.take_due(state.store.revision)
-    for waiting in due:
-        serve(state, waiting)
+    if due or state.turns.count:
+        serve_in_turn(state, due)
     if state.watches.replaying:
         replay(state)
 
@@ -233,8 +240,8 @@ def _tick(state: ReplicaState, _: Tick) -> None:
         state.rounds.asked_ticks += 1
         if state.rounds.asked_ticks > settings.round_ticks:
             state.rounds.give_up()
-    if not state.proposals.pending_count:
-        made_progress(state)
+    if not state.proposals.pending_count or state.committed:
+        made_progress(state)  # what is still to be applied here is not lost, and takes its time
     elif not state.leads and state.ticks - state.progress_tick > settings.resend_ticks << state.resends:
         # Twice as long each time. 1. The leader is overloaded, and takes longer than resend_ticks to commit what it
         # has; 2. all followers pass everything on again, which it takes for new; 3. it takes longer still, for ever.
@@ -259,9 +266,10 @@ def _tick(state: ReplicaState, _: Tick) -> None:
 def _tick_snapshot(state: ReplicaState) -> None:
     maker, store = state.snapshot_maker, state.store
     if maker.tick(len(store.tree.znodes), store.tree.data_bytes) and not state.raft.recovering:
-        meta = state.raft.snapshot_meta(store.applied_index)
-        maker.begin(store, meta)
-        state.outputs.snapshot_begun = meta
+        if store.underway is None:
+            begin_snapshot(state)
+        else:
+            maker.due = True
     sections, ended = maker.take_sections(state.raft.persisted_index)
     state.outputs.snapshot_sections += sections
     state.outputs.snapshot_ended = state.outputs.snapshot_ended or ended
@@ -293,6 +301,8 @@ def _snapshot_stored(state: ReplicaState, stored: SnapshotStored) -> None:
         return
     told_through = state.store.revision
     state.snapshot_maker.installed()
+    state.committed.clear()  # it is in the snapshot, all of it
+    state.committed_bytes = 0
     state.store = store
     state.raft.snapshot_installed(stored.meta)
     end_watches_by_gap(state, told_through + 1)
@@ -328,5 +338,6 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[ReplicaState, Any], None]]] = {
     SnapshotRejected: lambda state, each: state.raft.snapshot_refused(each.meta),
     SnapshotSaved: _snapshot_saved,
     SnapshotSectionSaved: lambda state, each: state.snapshot_maker.section_written(),
+    GoOn: lambda state, each: None,  # what is left goes on in each step
     TokenKeyMade: lambda state, each: state.token_keys.replace(each.signer),
 }

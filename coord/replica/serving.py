@@ -20,6 +20,7 @@ from coord.replica.signing import check_signable, sign_token, usable_key
 from coord.replica.state import ReplicaState, close, refuse, reply
 from coord.replica.status import status_row
 from coord.replica.watches import Watcher, replay_group
+from coord.store.work import NO_END, SIGNATURE, VALUE_BYTES
 from coord.wire.client_frames import (
     Hello,
     Reads,
@@ -34,6 +35,9 @@ from coord.wire.event_frames import encode_group
 STEP_BYTES = 1024 * 1024
 """Of values that one client is sent in one step. One large read may go over it, not one after another."""
 
+TURN_SHARE = 8
+"""Of what a step reads for clients, so small a share is one's turn, while others wait for theirs."""
+
 REPLAY_BYTES = 1024 * 1024
 """Of past events that one watch is sent at a time."""
 
@@ -41,14 +45,35 @@ REPLAY_CHANGES = 20_000
 """Past changes that are looked at in one step, for all watches that are told the past together: some 10 ms."""
 
 
-def serve(state: ReplicaState, waiting: Waiting) -> None:
-    """Do what a client waited for, at the state that is applied now."""
+def serve_in_turn(state: ReplicaState, due: list[Waiting]) -> None:
+    """Serve ``due``, and whoever waits for a turn, until this step has done its share; the rest is for the next."""
+    turns, work, share = state.turns, state.store.work, state.settings.step_work_us
+    until = work.done + share
+    served = 0
+    if not turns.count:  # nobody waits: these need no turns, if all of them can be served now
+        for waiting in due:
+            if work.done >= until:
+                break
+            served += 1
+            serve(state, waiting, until)
+    for waiting in due[served:]:
+        # What is no read of the tree is quickly done: nobody's keepalive waits behind what it has asked for.
+        if isinstance(waiting.frame, Reads):
+            turns.add(waiting.connection, waiting)
+        else:
+            serve(state, waiting)
+    while turns.count and work.done < until:
+        serve(state, turns.take(), min(until, work.done + share // TURN_SHARE + 1))
+
+
+def serve(state: ReplicaState, waiting: Waiting, until: int = NO_END) -> None:
+    """Do what a client waited for, at the state that is applied now. Of reads, so many as are done before ``until``."""
     client = state.connections.get(waiting.connection)
     if client is None or client.closing:
         return
     frame = waiting.frame
     if isinstance(frame, Reads):
-        _read(state, client, waiting, frame)
+        _read(state, client, waiting, frame, until)
     elif isinstance(frame, Watch):
         _open_watch(state, client, frame)
     elif isinstance(frame, Hello):
@@ -191,14 +216,20 @@ def _gap(state: ReplicaState, from_revision: int) -> Gap:
     )
 
 
-def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Reads) -> None:
-    """Serve a frame of reads; what the client cannot take in now is put off, and served at a later state."""
+def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Reads, until: int) -> None:
+    """Serve a frame of reads, one of them at least; what the client cannot take in now is put off, and what comes after
+    ``until`` waits for its turn: both are served at a later state.
+    """
     store, limits = state.store, state.settings.limits
+    work = store.work
     revision, index = store.revision, store.applied_index
     state.dirty[client.id] = None
     for position, (request, op) in enumerate(frame.requests):
         if client.full or client.queued_bytes > STEP_BYTES:
             client.deferred.append(waiting._replace(frame=_rest(frame, position)))
+            return
+        if work.done >= until and position:
+            state.turns.put_back(client.id, waiting._replace(frame=_rest(frame, position)))
             return
         try:
             result: Any
@@ -210,6 +241,7 @@ def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Read
                 if signer is None:
                     state.token_keys.waiting.append(waiting._replace(frame=_rest(frame, position)))
                     return
+                work.done += SIGNATURE
                 result = sign_token(state, client, signer, op)
             else:
                 result = store.read(op, limits)
@@ -217,6 +249,7 @@ def _read(state: ReplicaState, client: Connection, waiting: Waiting, frame: Read
             refuse(state, client, request, error)
         else:
             size = len(result[0]) if op[0] == GET else result_bytes(result)
+            work.done += size // VALUE_BYTES
             client.reply((request, OK, revision, index, result), size)
 
 

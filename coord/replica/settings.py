@@ -13,6 +13,16 @@ class ReplicaSettings:
     tick_ms: int = 20
     """The shell sends one :class:`~coord.replica.inputs.Tick` each."""
     raft: RaftSettings = field(default_factory=RaftSettings)
+    step_work_us: int = 10_000
+    """What one step applies, and what it reads for clients, at most; then the shell looks at its sockets and its
+    clock, and the next step goes on. Counted, and not timed (coord/store/work.py), in about microseconds; one request
+    more may come on top of each, some 100 ms at the worst. ``2 * step_work_us <= tick_ms * 1000``, which is less than
+    the time between two beats, and with two such requests less than an election timeout."""
+    transit_work_us: int = 50_000
+    """Of its clients' writes a member passes no more on, while what it passed on and has not applied is expected to
+    take so much; the rest waits for its turn. All members together: how long a read may have to wait for what others
+    write. Far above what a busy cluster has on its way in a round trip, so that only who asks for large things meets
+    it."""
     limits: MemberLimits = field(default_factory=MemberLimits)
     store_limits: StoreLimits = field(default_factory=StoreLimits)
     """What this member writes into the log when it leads."""

@@ -34,6 +34,7 @@ class SnapshotMaker:
         "_tail_bytes",
         "_turn",
         "_unwritten",
+        "due",
         "log_bytes",
         "log_entries",
         "log_requests",
@@ -50,6 +51,9 @@ class SnapshotMaker:
         self._length_before = 0.0
         """``_length`` when it was last looked at whether these are quiet times."""
         self._making: StoreSnapshot | None = None
+        self.due = False
+        """It is time for one, and it begins when the entry that is underway is applied whole. At the next tick there
+        may be another one underway, and at each of those that follow."""
         self._unwritten = 0  # sections given to the disk and not written yet
         self._tail: deque[tuple[int, int]] = deque()  # (index, bytes) of the newest applied entries
         self._tail_bytes = 0
@@ -101,6 +105,7 @@ class SnapshotMaker:
     def begin(self, store: Store, meta: SnapshotMeta) -> None:
         self._making = StoreSnapshot(store, self._settings.snapshot_section_bytes)
         self.meta = meta
+        self.due = False
         self._first_share = 1.0
         self._unwritten = 0
         self.log_bytes = self.log_entries = self.log_requests = 0
@@ -151,6 +156,7 @@ class SnapshotMaker:
             # would never save a snapshot again.
             self.close()
             self.meta = None
+        self.due = False
         self._tail.clear()
         self._tail_bytes = self.log_bytes = self.log_entries = self.log_requests = 0
 

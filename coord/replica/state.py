@@ -1,10 +1,12 @@
 """A replica's state: plain data that the files of functions beside it work on."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from coord.api.commands import Reply
 from coord.api.errors import CoordError
 from coord.raft.raft import Raft
+from coord.raft.types import Entry
 from coord.replica.connections import Connection
 from coord.replica.inputs import Outputs
 from coord.replica.leases import Leases
@@ -13,6 +15,7 @@ from coord.replica.reads import ReadRounds, RevisionWaits, Waiting
 from coord.replica.settings import ReplicaSettings
 from coord.replica.snapshots import SnapshotMaker, SnapshotTaker
 from coord.replica.token_keys import TokenKeys
+from coord.replica.turns import Turns
 from coord.replica.watches import Watches
 from coord.store.store import Store
 
@@ -32,7 +35,7 @@ class Who:
 
 @dataclass(slots=True)
 class ReplicaState:
-    """Invariant: ``store.applied_index <= raft.commit_index``; equal between steps."""
+    """Invariant: ``store.applied_index <= raft.commit_index``; what is between is in ``committed``."""
 
     who: Who
     settings: ReplicaSettings
@@ -55,8 +58,14 @@ class ReplicaState:
     """Connections that have something to send at the end of this step."""
     touched: dict[int, None] = field(default_factory=dict)
     """Sessions heard from here since the leader was last told. A leader has none: it knows at once."""
+    committed: deque[Entry] = field(default_factory=deque)
+    """Entries that are not applied yet; of the first, a part may be."""
+    committed_bytes: int = 0
+    """Of them."""
     due: list[Waiting] = field(default_factory=list)
     """Reads that are to be served at the end of this step, at whatever is applied then."""
+    turns: Turns[Waiting] = field(default_factory=Turns)
+    """Reads that were due in an earlier step, which had enough to do."""
     contexts: dict[int, tuple[int, int]] = field(default_factory=dict)
     """A leader's: Raft's read context -> (who asked, its round)."""
     next_context: int = 0
@@ -91,7 +100,7 @@ class ReplicaState:
     @property
     def waiting_reads(self) -> int:
         """Frames of reads that wait here, for whatever."""
-        return len(self.rounds) + len(self.waits) + len(self.token_keys.waiting)
+        return len(self.rounds) + len(self.waits) + len(self.token_keys.waiting) + self.turns.count
 
 
 def reply(state: ReplicaState, connection: Connection, row: Reply) -> None:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from coord.api.checks import check
 from coord.raft.types import Persist, SnapshotMeta
 from coord.replica.formation import Formation, Formed
-from coord.replica.inputs import ClientOutput, Input, Outputs, Tick
+from coord.replica.inputs import ClientOutput, GoOn, Input, Outputs, Tick
 from coord.replica.replica import Replica
 from coord.replica.state import ReplicaState
 from coord.server.poller import Poller
@@ -125,6 +125,10 @@ class Driver:
         ask_disk(disk, outputs)
         if outputs.key_wanted is not None:
             disk.make_token_key(outputs.key_wanted)
+        if outputs.go_on:
+            self.put(
+                GoOn()
+            )  # so the next turn waits for nothing, and looks at the sockets and the clock before it
 
     def _send_messages(self, peers: Peers, messages: list[tuple[int, PeerMessage]]) -> None:
         by_peer: dict[int, list[PeerMessage]] = {}

@@ -28,6 +28,7 @@ from coord.store.claims import FLAGS, SHARED, UNITS, Claims
 from coord.store.lanes import NO_LANES, Lane, Pool
 from coord.store.names import SortedNames
 from coord.store.tree import Tree
+from coord.store.work import ROW
 from coord.store.znode import EPHEMERAL, KIND
 
 HELD, HELD_BACK, WAITED_FOR, NEVER = 1, 2, 3, 4
@@ -99,6 +100,7 @@ class Candidates:
         if found is None:
             found = self._parents[parent] = Children(Pool(self._claims.lanes, parent))
             names = self._tree.children(parent)
+            self._tree.work.done += ROW * len(names)
             odd = self._odd_children(parent, names)
             for name in odd:
                 found.put(name, self._state(join(parent, name)))

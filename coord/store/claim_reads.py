@@ -10,6 +10,7 @@ from coord.api.ops import CLAIM_INFO, CLAIMS, Row, WatchScope
 from coord.api.paths import is_below
 from coord.store.candidates import HELD, HELD_BACK
 from coord.store.claims import DEFAULT, PATH, SHARED
+from coord.store.work import ROW, STAT_ROW
 
 if TYPE_CHECKING:
     from coord.store.store import Store
@@ -27,6 +28,7 @@ def list_claims(store: "Store", op: Row, page_bytes: int) -> Any:
     _, path, scope, session, after, limit = op
     claims = store.claims
     found = nsmallest(limit + 1, _numbers(store, path, scope, session, after or 0))
+    store.work.done += STAT_ROW * min(len(found), limit)
     page: list[tuple[Any, ...]] = []
     size = 0
     for number in found[:limit]:
@@ -53,6 +55,7 @@ def _numbers(store: "Store", path: str, scope: int, session: int | None, after: 
         among = claims.at(path)
     else:
         among = list(claims.by_number)
+    store.work.done += ROW * len(among)
     for number in among:
         at = claims.by_number[number][PATH]
         if number > after and (at == path or (not znode and is_below(at, path))):

@@ -17,6 +17,8 @@ from coord.api.checks import check
 from coord.api.events import UNTIL_TOLD
 from coord.api.paths import ROOT, parent
 from coord.store.lanes import NO_LANES, Lane, Lanes
+from coord.store.work import CLAIM as CLAIM_WORK
+from coord.store.work import Work
 
 Claim: TypeAlias = tuple[int, str, int, int, int, bytes, int, int]
 """``(number, path, session, units, flags, label, since_ms, token)``.
@@ -69,9 +71,11 @@ class Claims:
         "used",
         "waiting",
         "waits_first",
+        "work",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work | None = None) -> None:
+        self.work = work or Work()
         self.by_number: dict[int, Claim] = {}
         """In no order that means anything."""
         self.by_session: dict[int, dict[int, None]] = {}
@@ -109,6 +113,7 @@ class Claims:
 
     def put(self, number: int, after: Claim | None) -> None:
         """Claim ``number`` is ``after`` from now on; ``None``: it is no more."""
+        self.work.done += CLAIM_WORK
         before = self.by_number.get(number)
         if self.undo is not None:
             self.undo.append((self.put, number, before))

@@ -18,6 +18,7 @@ class Draft:
         "fences",
         "freed",
         "incarnation",
+        "index",
         "limits",
         "request",
         "revision",
@@ -40,6 +41,8 @@ class Draft:
         self.tokens: dict[tuple[int, int], None] = {}
         """``(incarnation, revision)``: presented by the request, for fences."""
         self.incarnation = 1
+        self.index = 0
+        """Of the entry that asks for it."""
         self.revision = 0
         """The one that the changes will have."""
         self.time_ms = 0

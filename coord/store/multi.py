@@ -31,6 +31,7 @@ from coord.store.reads import READERS
 from coord.store.sessions import weight
 from coord.store.token_keys import rotate_token_keys
 from coord.store.tree import Undo
+from coord.store.work import ROW
 from coord.store.writes import create, delete, limit_exceeded, set_value
 from coord.store.znode import CHILDREN_REVISION, CREATED_REVISION, MODIFIED_REVISION, VALUE, VERSION
 
@@ -38,8 +39,10 @@ from coord.store.znode import CHILDREN_REVISION, CREATED_REVISION, MODIFIED_REVI
 def multi(draft: Draft, op: Row) -> Any:
     """Result: ``(succeeded, [result, …])``. All ops of a branch, or none."""
     tree, claims, fences, limits = draft.tree, draft.claims, draft.fences, draft.limits
-    if _size(op) > limits.multi_ops:
+    size = _size(op)
+    if size > limits.multi_ops:
         raise limit_exceeded("multi_ops", limits.multi_ops, "comparisons and ops of one multi")
+    tree.work.done += ROW * size
     undo: Undo = []
     tree.undo = undo
     journal: Journal = []

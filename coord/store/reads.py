@@ -10,6 +10,7 @@ from coord.api.errors import Conflict, NotFound
 from coord.api.ops import EXISTS, GET, LIST, ListFlag, Row
 from coord.api.paths import ancestors, join, shown
 from coord.store.tree import Tree
+from coord.store.work import ROW, STAT_ROW
 from coord.store.znode import MODIFIED_REVISION, VERSION, StatRow, Znode, stat_row
 
 
@@ -73,9 +74,10 @@ def list_children(tree: Tree, op: Row, page_bytes: int) -> Any:
             stat = stat_row(znode, tree.child_count(child)) if with_stats else None
             size += len(znode[0]) if with_values else 0
             if size > page_bytes and page:
-                return (page, True)
+                break
         page.append((name, value, stat))
-    return (page, len(names) > limit)
+    tree.work.done += (STAT_ROW if flags else ROW) * len(page)
+    return (page, len(names) > len(page))
 
 
 READERS: Final[Mapping[int, Callable[[Tree, Row, int], Any]]] = {

@@ -19,7 +19,6 @@ from coord.api.commands import (
     SET_LIMITS,
     Command,
     Reply,
-    Request,
 )
 from coord.api.errors import OK, CoordError, LimitExceeded, ReplyForgotten, SessionEnded
 from coord.api.events import Reason, Revision
@@ -38,6 +37,8 @@ from coord.store.reads import READERS
 from coord.store.sessions import Origin, Session, reply_weight
 from coord.store.token_keys import put_token_key
 from coord.store.tree import Tree
+from coord.store.underway import Underway
+from coord.store.work import CHANGE, NO_END, REQUEST, SESSIONS_LOOKED_AT, STAT_ROW, Work
 from coord.store.writes import leave_container, limit_exceeded, remove
 
 TTL_SWEEP: Final = 1_000
@@ -51,7 +52,7 @@ Answer = list[Reply] | Reply | None
 
 
 class Store:
-    """The tree, the sessions, the history, at ``applied_index``.
+    """The tree, the sessions, the history, at ``applied_index``, and with a part of the entry ``underway``, if any.
 
     Invariants: ``revision`` grows by one with each request, session end or sweep that changed anything,
     and with nothing else; ``time_ms`` never goes back; every ephemeral's owner is a session that is there.
@@ -73,18 +74,24 @@ class Store:
         "sessions",
         "time_ms",
         "tree",
+        "underway",
+        "work",
     )
 
     def __init__(self, history_limits: MemberLimits | None = None) -> None:
         bounds = history_limits or MemberLimits()
-        self.tree = Tree()
-        self.claims = Claims()
+        self.work = Work()
+        self.tree = Tree(self.work)
+        self.claims = Claims(self.work)
         self.fences = Fences()
         self.sessions: dict[int, Session] = {}
         self.history = History(bounds.history_revisions, bounds.history_bytes)
         self.limits = StoreLimits()
         self.revision = 0
         self.applied_index = 0
+        """Of the last entry that was applied whole."""
+        self.underway: Underway | None = None
+        """The next one, of which a part is applied."""
         self.time_ms = 0
         """Cluster time: advances only with the leaders' monotonic clocks, and only through the log."""
         self.next_session = 1
@@ -99,47 +106,88 @@ class Store:
 
     def apply(self, index: int, time_ms: int, wall_ms: int, commands: Sequence[Command]) -> list[Answer]:
         """Apply one entry; answer each command, in order."""
-        check(index > self.applied_index, "entries are applied in order", index, self.applied_index)
-        self.applied_index = index
+        self.begin(index, time_ms, wall_ms, commands)
+        return [answer for _, answer, _ in self.go_on(NO_END)]
+
+    def begin(self, index: int, time_ms: int, wall_ms: int, commands: Sequence[Command]) -> Underway:
+        """The next entry is to be applied: :meth:`go_on` until it is no longer ``underway``."""
+        check(
+            self.underway is None and index > self.applied_index,
+            "entries are applied in order, each whole",
+            index,
+            self.applied_index,
+        )
         self.time_ms = max(self.time_ms, time_ms)
         draft = self._draft
+        draft.index = index
         draft.time_ms = self.time_ms
         draft.wall_ms = wall_ms
-        answers: list[Answer] = []
+        self.underway = Underway(index, commands)
+        return self.underway
+
+    def go_on(self, until: int) -> list[tuple[Command, Answer, bool]]:
+        """Apply what is left of the entry, or one request of it and more until ``work.done`` has come to ``until``.
+
+        Each command with its answer, in order, and whether it is through. Of one that was cut off, these are the
+        replies to some of its requests; the next ones come with the next call. What each request does, and its answer,
+        do not depend on where that is.
+        """
+        entry, work = self.underway, self.work
+        if entry is None:
+            return []
+        answered: list[tuple[Command, Answer, bool]] = []
         not_taken = len(self.fresh)
-        self._go_on_with_rates()
-        for command in commands:
+        if not (entry.command or entry.request):
+            self._go_on_with_rates()  # it begins
+        commands = entry.commands
+        last = len(commands)
+        while entry.command < last:
+            command = commands[entry.command]
             kind = command[0]
             if kind == REQUESTS:
-                answers.append(self._requests(command[1], command[2], command[3]))
-            elif kind == OPEN_SESSION:
-                answers.append(self._open_session(command, wall_ms))
-            elif kind == END_SESSION:
-                answers.append(self._end_by_request(command[1], command[2]))
+                answered.append(self._requests(entry, command, until))
             elif kind == EXPIRE_SESSIONS:
-                for session in command[1]:
-                    if session in self.sessions:
-                        self._end(session, Reason.SESSION_EXPIRED)
-                answers.append(None)
-            elif kind == PUT_TOKEN_KEY:
-                self._put_token_key(command)
-                answers.append(None)
+                if self._expire(entry, command[1], until):
+                    answered.append((command, None, True))
             else:
-                check(kind == SET_LIMITS, "a command's kind is known", kind)
-                self.set_limits(command[1])
-                answers.append(None)
-        self._sweep()
+                answered.append((command, self._do(command), True))
+                entry.command += 1
+            if work.done >= until:
+                break
+        if entry.command == last:
+            self._sweep()
+            self.applied_index, self.underway = entry.index, None
         self.history.extend(self.fresh[not_taken:])
-        return answers
+        return answered
+
+    def _do(self, command: Command) -> Answer:
+        """A command that is no longer than a request is."""
+        kind = command[0]
+        if kind == OPEN_SESSION:
+            return self._open_session(command)
+        if kind == END_SESSION:
+            return self._end_by_request(command[1], command[2])
+        if kind == PUT_TOKEN_KEY:
+            self._put_token_key(command)
+        else:
+            check(kind == SET_LIMITS, "a command's kind is known", kind)
+            self.set_limits(command[1])
+        return None
 
     def skip(self, index: int) -> None:
         """An entry that is not for the store (a new leader's no-op, a configuration)."""
-        check(index > self.applied_index, "entries are applied in order", index, self.applied_index)
+        check(
+            self.underway is None and index > self.applied_index,
+            "entries are applied in order, each whole",
+            index,
+            self.applied_index,
+        )
         self.applied_index = index
 
     def read(self, op: Row, limits: MemberLimits) -> Any:
         """The result row of a reading op, or raise a :class:`CoordError` (refused)."""
         code = op[0]
+        self.work.done += REQUEST
         reader = READERS.get(code)
         if reader is not None:
             return reader(self.tree, op, limits.list_page_bytes)
@@ -150,7 +198,9 @@ class Store:
                 first = max(self.history.last_revision - limit + 1, 0)
             found = self.history.since(first, limit)
             # All of the history may be more than a frame to a client can hold.
-            return (self.history.first_revision, within(found, limits.list_page_bytes, newest))
+            page = within(found, limits.list_page_bytes, newest)
+            self.work.done += CHANGE * sum([len(revision[3]) for revision in page])
+            return (self.history.first_revision, page)
         if code == SESSIONS:
             return self._list_sessions(op, limits.list_page_bytes)
         check(code in CLAIM_READERS, "a read's op is known", code)
@@ -195,21 +245,25 @@ class Store:
         """Whether ``session`` was ever opened (in this store's past)."""
         return 0 < session < self.next_session
 
-    def _requests(self, session_id: int, confirmed: int, requests: Sequence[Request]) -> list[Reply]:
-        index = self.applied_index
+    def _requests(self, entry: Underway, command: Command, until: int) -> tuple[Command, list[Reply], bool]:
+        _, session_id, confirmed, requests = command
+        draft, index, work = self._draft, entry.index, self.work
         session = self.sessions.get(session_id)
         if session is None:
             gone = SessionEnded(
                 f"session {session_id} has ended; this sending of the request was not applied"
             )
-            return [_refusal(request, gone, self.revision, index) for request, _ in requests]
-        session.confirm(confirmed)
-        draft = self._draft
+            entry.command += 1
+            return command, [_refusal(request, gone, self.revision, index) for request, _ in requests], True
+        begin = entry.request
+        if not begin:
+            session.confirm(confirmed)
+            entry.read_bytes = 0
         draft.session = session_id
         replies: list[Reply] = []
         changes, kept = draft.changes, session.replies
-        read_bytes, read_max_bytes = 0, self.limits.reply_bytes_per_session
-        for request, op in requests:
+        read_bytes, read_max_bytes = entry.read_bytes, self.limits.reply_bytes_per_session
+        for request, op in requests[begin:] if begin else requests:
             if request in kept:
                 replies.append(kept[request])  # a retry: the first answer, and nothing else happens
                 continue
@@ -239,8 +293,30 @@ class Store:
                     read_bytes += weight
             kept[request] = reply
             replies.append(reply)
+            work.done += REQUEST
+            if work.done >= until and begin + len(replies) < len(requests):
+                # Not trimmed yet. What a session forgets is forgotten at a frame's end, on all replicas: 1. A request
+                # comes a second time in the same frame. 2. One replica stops in between, and has forgotten the answer.
+                entry.request, entry.read_bytes = begin + len(replies), read_bytes
+                return command, replies, False
         session.trim(self.limits)
-        return replies
+        entry.command += 1
+        entry.request = 0
+        return command, replies, True
+
+    def _expire(self, entry: Underway, sessions: Sequence[int], until: int) -> bool:
+        """Whether that is all of them."""
+        for session in sessions[entry.request :]:
+            entry.request += 1
+            if session in self.sessions:
+                self._end(session, Reason.SESSION_EXPIRED)
+                if self.work.done >= until:
+                    break
+        if entry.request < len(sessions):
+            return False
+        entry.command += 1
+        entry.request = 0
+        return True
 
     def _commit(self, draft: Draft) -> None:
         """Make the draft's changes the next revision; with them, those are granted who waited for what has freed."""
@@ -249,10 +325,10 @@ class Store:
         if not draft.changes:
             return
         self.revision = draft.revision
-        self.fresh.append((draft.revision, self.applied_index, draft.wall_ms, tuple(draft.changes)))
+        self.fresh.append((draft.revision, draft.index, draft.wall_ms, tuple(draft.changes)))
         draft.changes.clear()
 
-    def _open_session(self, command: Command, wall_ms: int) -> Reply:
+    def _open_session(self, command: Command) -> Reply:
         """Answer: ``(session, OK, revision, index, granted timeout in ms)``; to a repetition the same, or that the
         session has ended.
 
@@ -261,6 +337,7 @@ class Store:
         another session, an overloaded cluster would drown in sessions that nobody asked for and all must be ended.
         """
         _, member, boot, number, timeout_ms, secret_digest, principal, client = command
+        draft = self._draft
         origin = (member, boot, number)
         last_boot, last_number = self.openers.get(member, (0, 0))
         # By its origin, too: what an earlier life of the member passed on may come late, and between two of this one.
@@ -273,19 +350,21 @@ class Store:
                 f"at most {limits.sessions} sessions (limit sessions)",
                 {"limit": "sessions", "maximum": limits.sessions},
             )
-            return _refusal(0, full, self.revision, self.applied_index)
+            return _refusal(0, full, self.revision, draft.index)
         granted_ms = min(max(timeout_ms, limits.session_timeout_min_ms), limits.session_timeout_max_ms)
-        session = Session(self.next_session, granted_ms, secret_digest, principal, client, wall_ms, origin)
+        session = Session(
+            self.next_session, granted_ms, secret_digest, principal, client, draft.wall_ms, origin
+        )
         self.next_session += 1
         self.sessions[session.id] = session
         self._by_origin[origin] = session.id
-        return (session.id, OK, self.revision, self.applied_index, granted_ms)
+        return (session.id, OK, self.revision, draft.index, granted_ms)
 
     def _opened_before(self, origin: Origin) -> Reply:
         session = self.sessions.get(self._by_origin.get(origin, 0))
         if session is None:
-            return _refusal(0, SessionEnded("the session has ended"), self.revision, self.applied_index)
-        return (session.id, OK, self.revision, self.applied_index, session.timeout_ms)
+            return _refusal(0, SessionEnded("the session has ended"), self.revision, self._draft.index)
+        return (session.id, OK, self.revision, self._draft.index, session.timeout_ms)
 
     def restore_session(self, session: Session) -> None:
         """Put back a session that a snapshot kept."""
@@ -296,7 +375,7 @@ class Store:
         """Ending twice is as good as once: the retry of an end finds no session, and that is its answer."""
         if session_id in self.sessions:
             self._end(session_id, Reason.SESSION_ENDED)
-        return (request, OK, self.revision, self.applied_index, None)
+        return (request, OK, self.revision, self._draft.index, None)
 
     def _end(self, session_id: int, reason: Reason) -> None:
         """The session, its ephemerals and its claims go, all in one revision: nobody sees half of it."""
@@ -368,6 +447,7 @@ class Store:
         """
         _, after, limit = op
         found = sorted(session for session in self.sessions if session > (after or 0))
+        self.work.done += len(self.sessions) // SESSIONS_LOOKED_AT + STAT_ROW * min(len(found), limit)
         page: list[tuple[Any, ...]] = []
         size = 0
         for session_id in found[:limit]:

@@ -13,6 +13,8 @@ from coord.api.checks import check
 from coord.api.paths import ROOT, join, name, parent
 from coord.store.columns import Unpacked
 from coord.store.names import SortedNames
+from coord.store.work import ROW, Work
+from coord.store.work import ZNODE as ZNODE_WORK
 from coord.store.znode import Znode, new_znode
 from coord.store.znodes import Znodes
 
@@ -34,10 +36,12 @@ class Tree:
         "keep",
         "touched",
         "undo",
+        "work",
         "znodes",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work | None = None) -> None:
+        self.work = work or Work()
         self.znodes: Final = Znodes()
         self.znodes.add(ROOT, new_znode(b"", 0, 0))
         self._names: dict[str, SortedNames] = {}  # of those that have children
@@ -64,6 +68,7 @@ class Tree:
         """Put ``after`` in the place of ``before``: same owner, same kind."""
         if self.keep is not None:
             self.keep(path, before)
+        self.work.done += ZNODE_WORK
         self.znodes.replace(path, after)
         self.data_bytes += len(after[0]) - len(before[0])
         if self.undo is not None:
@@ -140,8 +145,10 @@ class Tree:
             names = self._names.get(above)
             if names is not None:
                 if len(found) + len(names) > limit:
+                    self.work.done += ROW * len(found)
                     return None
                 found.extend(join(above, child) for child in names)
+        self.work.done += ROW * len(found)
         return found
 
     def due(self, now_ms: int, claimed: Callable[[str], bool]) -> list[str]:
@@ -179,6 +186,7 @@ class Tree:
         return self._ttl_heap[0][0] if self._ttl_heap else None
 
     def _insert(self, path: str, znode: Znode) -> None:
+        self.work.done += ZNODE_WORK
         self.znodes.add(path, znode)
         self.data_bytes += len(znode[0]) + len(path)
         above, _, name = path.rpartition("/")
@@ -204,6 +212,7 @@ class Tree:
         check(path not in self._names, "only a childless znode is removed", path)
         if self.keep is not None:
             self.keep(path, znode)
+        self.work.done += ZNODE_WORK
         self.znodes.remove(path)
         self.data_bytes -= len(znode[0]) + len(path)
         above = parent(path)

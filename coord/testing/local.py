@@ -30,7 +30,7 @@ from coord.client.connecting import Connecting
 from coord.client.core.endpoints import Endpoint
 from coord.limits import CLIENT_FRAME_MAX_BYTES, StoreLimits
 from coord.raft.types import Configuration, HardState, SnapshotMeta
-from coord.replica.inputs import ClientConnected, ClientLost, FromClient, Input, Persisted, Tick
+from coord.replica.inputs import ClientConnected, ClientLost, FromClient, GoOn, Input, Persisted, Tick
 from coord.replica.leading import cluster_time_ms
 from coord.replica.replica import Replica
 from coord.replica.settings import ReplicaSettings
@@ -169,6 +169,8 @@ class LocalMember:
                 if stream is not None:
                     stream.put(each.data, each.close)
             inputs = [Persisted(persist.number) for persist in outputs.persists]
+            if outputs.go_on:
+                inputs = [*inputs, GoOn()]
 
     def heard(self, number: int, frames: "list[Input]") -> None:
         if number in self._streams:

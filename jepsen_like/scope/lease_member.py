@@ -102,7 +102,7 @@ class LeaseMember:
             messages += outputs.messages
             for output in outputs.clients:
                 events += _heard_by_client(output.data)
-            if not outputs.persists:
+            if not outputs.persists and not outputs.go_on:
                 break
             inputs = [Persisted(persist.number) for persist in outputs.persists]
         if raft.commit_index > committed:

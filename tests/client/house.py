@@ -15,7 +15,7 @@ import pytest
 from coord.client.link import Link
 from coord.limits import CLIENT_FRAME_MAX_BYTES, MemberLimits
 from coord.raft.types import Configuration, HardState, SnapshotMeta
-from coord.replica.inputs import ClientConnected, ClientLost, FromClient, Input, Persisted, Tick
+from coord.replica.inputs import ClientConnected, ClientLost, FromClient, GoOn, Input, Persisted, Tick
 from coord.replica.replica import Replica
 from coord.replica.settings import ReplicaSettings
 from coord.replica.state import Who
@@ -87,7 +87,7 @@ class House:
         while waiting:
             self.replica.step(now_ms, now_ms, waiting)
             outputs = self.replica.take_outputs()
-            waiting = [Persisted(each.number) for each in outputs.persists]
+            waiting = [*[Persisted(each.number) for each in outputs.persists], *[GoOn()] * outputs.go_on]
             outgoing += outputs.clients
         for output in outgoing:
             door, stream = self._streams.get(output.connection, (None, None))

@@ -16,6 +16,7 @@ from coord.replica.inputs import (
     ClientLost,
     FromClient,
     FromPeer,
+    GoOn,
     Input,
     PeerLost,
     Persisted,
@@ -127,6 +128,7 @@ class World:
                 replica.step(now_ms, now_ms, inputs)
                 outputs = replica.take_outputs()
                 self._inbox[member] += [Persisted(each.number) for each in outputs.persists]
+                self._inbox[member] += [GoOn()] * outputs.go_on
                 for peer, message in outputs.messages:
                     if peer not in self.cut_off and member not in self.cut_off:
                         frame = self._encoder.frame([message])

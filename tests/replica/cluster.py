@@ -30,6 +30,7 @@ from coord.replica.inputs import (
     ClientLost,
     FromClient,
     FromPeer,
+    GoOn,
     Input,
     Outputs,
     PeerLost,
@@ -119,6 +120,8 @@ class Member:
         """For the disk, in order. While it is held they gather; a crash loses them."""
         self.disk_held = False
         self.paused = False
+        self.goes_on = True
+        """Else what a step leaves over waits for the next input that there is."""
         self.saving_held = False
         self.saving: tuple[SnapshotMeta, list[bytes]] | None = None
         self.receiving: tuple[SnapshotMeta, list[bytes]] | None = None
@@ -409,6 +412,8 @@ class Cluster:
             self.save(member.number)
         if outputs.trim is not None:
             disk.trim(outputs.trim[1])
+        if outputs.go_on and member.goes_on:
+            inbox(GoOn())
         if outputs.key_wanted is not None:
             member.keys_wanted.append(outputs.key_wanted)
         if outputs.recovered:

@@ -22,7 +22,7 @@ HEALING_TICKS = 600
 
 
 def run(seed: int, claims: bool = False) -> Facts:
-    dice = random.Random(seed)
+    dice, parts = random.Random(seed), random.Random(f"parts {seed}")
     settings = ReplicaSettings(
         tick_ms=TICK_MS,
         raft=RaftSettings(election_ticks=10, heartbeat_ticks=2, max_inflight_appends=dice.choice((1, 4, 64))),
@@ -32,6 +32,8 @@ def run(seed: int, claims: bool = False) -> Facts:
         entry_bytes=dice.choice((100, 500_000)),
         resend_ticks=25,
         replay_revisions=dice.choice((2, 512)),
+        step_work_us=parts.choice((1, 60, 10_000)),
+        transit_work_us=parts.choice((1, 50, 100_000)),
     )
     cluster = Cluster(size=dice.choice((1, 3, 3, 3, 5)), settings=settings, seed=seed + 1)
     loss, repeats = dice.choice((0.0, 0.02, 0.15)), dice.choice((0.0, 0.1))
