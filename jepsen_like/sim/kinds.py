@@ -343,6 +343,19 @@ def with_crumbs(world: "World", seed: int) -> "World":
     return replace(world, crumbs=True)
 
 
+PARTS_SHARE: Final = 0.2
+
+
+def with_parts(world: "World", seed: int) -> "World":
+    """In some worlds little is done in one step: the next goes on, with the rest of an entry, of what is asked for."""
+    dice = Random(f"parts {seed}")
+    if seed < RECIPES_FROM or dice.random() >= PARTS_SHARE:
+        return world
+    return replace(
+        world, step_work_us=dice.choice((1, 20, 100)), transit_work_us=dice.choice((1, 50, 100_000))
+    )
+
+
 Narrow = Callable[["World", Random], "World"]
 
 KINDS: Final[tuple[tuple[Narrow | None, int], ...]] = (

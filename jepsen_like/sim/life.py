@@ -24,6 +24,7 @@ from coord.replica.inputs import (
     ClientLost,
     FromClient,
     FromPeer,
+    GoOn,
     Input,
     Outputs,
     PeerDown,
@@ -324,6 +325,8 @@ class Life:
             if wire is not None:
                 self.sim.clients.send_down(wire, output)
         ask_disk(tasks, outputs)
+        if outputs.go_on:
+            self.put(GoOn())
 
     def _send(self, messages: list[tuple[int, PeerMessage]]) -> None:
         by_peer: dict[int, list[PeerMessage]] = {}

@@ -15,6 +15,7 @@ from coord.jepsen_like.sim.kinds import (
     narrowed,
     with_claims,
     with_crumbs,
+    with_parts,
     with_recipes,
     with_reports,
     with_stalls,
@@ -62,6 +63,10 @@ class World:
     replies_per_session: int = 8_192
     crumbs: bool = False
     """What members put together in large lots (frames, log that is applied, past events) comes in tiny ones."""
+    step_work_us: int = 10_000
+    """1: a step applies one request, and answers one."""
+    transit_work_us: int = 100_000
+    """1: of each member's clients one frame at a time is on its way."""
     # Clients
     workload: str = "mixed"
     clients: int = 5
@@ -150,6 +155,8 @@ class World:
             snapshot_sections_per_tick=2,
             catch_up_bytes=self.catch_up_bytes,
             replay_revisions=self.replay_revisions,
+            step_work_us=self.step_work_us,
+            transit_work_us=self.transit_work_us,
         )
 
     def __str__(self) -> str:
@@ -254,4 +261,4 @@ def draw(seed: int) -> World:
     claiming = with_claims(narrowed(world, dice), Random(f"claims {seed}"))
     later = with_reports(with_recipes(claiming, seed), seed)
     held_up = with_stalls(with_trees(later, seed), seed)
-    return with_crumbs(with_transit(held_up, seed), seed)
+    return with_parts(with_crumbs(with_transit(held_up, seed), seed), seed)
