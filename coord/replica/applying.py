@@ -135,7 +135,9 @@ def _answer_requests(state: ReplicaState, command: Command, answer: Answer, whol
     """``whole``: these are the answers to the last of its requests; else more will come."""
     _, session, _, requests = command
     check(isinstance(answer, list), "requests are answered one by one", session)
-    if requests and whole and state.proposals.applied((REQUESTS, session), requests[-1][0], requests[0][0]):
+    if not whole:
+        state.proposals.applied_in_part()
+    elif requests and state.proposals.applied((REQUESTS, session), requests[-1][0], requests[0][0]):
         made_progress(state)
     client = state.connections.get(state.attached.get(session, -1))
     if client is not None and isinstance(answer, list):

@@ -67,6 +67,8 @@ class Proposals:
         self.moved_at_once = True
         """Whether what was applied last had been passed on only once."""
         self._by_key: dict[tuple[int, int], deque[int]] = {}
+        self._last_before_part = NO_END
+        """While a command is applied in parts: the last that was pending when the first part was answered."""
         self._work = 0
         self._work_max = transit_work_us
         self._unsent: list[Pending] = []
@@ -113,10 +115,13 @@ class Proposals:
         sends 1 and 2 in one frame. 3. The 2 that it had sent before is applied. Were the frame taken for applied with
         it, nobody would answer 1: nowhere else is it asked for any more.
 
+        Nor if it came between two parts of that command: who asked has missed the answers to those before.
+
         Say whether something pending went with it. The interleaving that makes this matter: a lot of this follower
         is lost, and the leader refuses all after it. Clients of other members go on writing. If their commands
         counted as progress here, this member would never begin its stream anew.
         """
+        last_before_part, self._last_before_part = self._last_before_part, NO_END
         numbers = self._by_key.get(key)
         if numbers is None:
             return False
@@ -125,6 +130,8 @@ class Proposals:
             number = numbers[0]
             pending = self._pending[number]
             if pending.last_request > last_request or pending.first_request < first_request:
+                break
+            if number > last_before_part:
                 break
             numbers.popleft()
             del self._pending[number]
@@ -137,6 +144,14 @@ class Proposals:
         if not numbers:
             del self._by_key[key]
         return moved
+
+    def applied_in_part(self) -> None:
+        """Some requests of a command are answered; :meth:`applied` will be told of all."""
+        self._last_before_part = min(self._last_before_part, self._counter)
+
+    def part_is_gone(self) -> None:
+        """It will not: the state that the command was applied to has gone."""
+        self._last_before_part = NO_END
 
     def restart(self) -> None:
         """Another leader, another term, or something was lost: everything pending goes out again, in order."""

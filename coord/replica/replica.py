@@ -309,6 +309,7 @@ def _snapshot_stored(state: ReplicaState, stored: SnapshotStored) -> None:
     for session, connection in list(state.attached.items()):
         if session not in store.sessions:
             close(state, state.connections[connection], SessionEnded(f"session {session} has ended"))
+    state.proposals.part_is_gone()
     state.proposals.restart()  # what was pending may be in the snapshot: asked again, it is answered from there
 
 

@@ -1,5 +1,7 @@
 """More than one step's work: it is done in parts, in turn, and what is promised holds between any two of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from coord.api.commands import REQUESTS
@@ -14,6 +16,7 @@ from coord.server.config import Config
 from coord.store.expecting import expected_work
 from coord.store.tree import Tree
 from coord.wire.client_frames import encode_reads
+from coord.wire.peer_frames import ReadGranted
 from tests.replica.cluster import TICK_MS, Client, Cluster, Member
 from tests.store.machine import Machine, picture
 
@@ -234,6 +237,32 @@ def test_the_retry_of_a_frame_that_is_half_applied() -> None:
     cluster.tick()
     assert [again.reply(number)[2] for number in (1, 2, 3)] == [1, 2, 3]
     assert cluster.members[client.member].store.revision == 3
+
+
+def test_a_frame_that_comes_again_between_two_parts_of_it() -> None:
+    """1. Its first part is answered, to a connection that is lost. 2. On the next one the whole frame comes again.
+    3. The other parts are answered there. Were it taken for applied with the last, nobody would answer its first part.
+    """
+    cluster = Cluster(settings=replace(ONE_BY_ONE, transit_work_us=1))
+    client = cluster.client(cluster.followers()[0], 60_000)
+    member = cluster.members[client.member]
+    cluster.hold_messages(ReadGranted)
+    again = cluster.resumed(client, client.member)  # granted before that frame was committed
+    rows = {number: Set("/a", b"%d" % number, create=True).row() for number in range(1, 31)}
+    half_applied(cluster, client, *[b"%d" % number for number in range(1, 31)])
+    cluster.travels = None
+    cluster.deliver_held()
+    assert again.welcome is not None
+    again.replies.clear()
+    again.unanswered.update(rows)
+    again.write_again()
+    cluster.settle()
+    assert member.store.underway is not None
+    member.goes_on = True
+    cluster.tick(3)
+    assert sorted(number for number in again.replies if number in rows) == list(rows)
+    assert member.store.revision == 30
+    assert not member.state.proposals.pending_count
 
 
 def test_a_session_that_ends_behind_its_own_flood() -> None:
