@@ -22,7 +22,7 @@ committed: what hundreds of thousands of requests, their answers and events need
 gives back."""
 
 LOT_SHARE: Final = 8
-"""Of a step's work, so small a share is applied before its answers are given and its events told. What telling takes
+"""Of a step's work, where there are watches, so small a share is applied before events are told. What telling takes
 counts, too, and is known only then: one revision may concern many clients, and each of them is told."""
 
 _ENDED: Final = {
@@ -51,7 +51,7 @@ def apply_committed(state: ReplicaState) -> None:
     settings = state.settings
     until = settings.step_work_us * (1 + state.committed_bytes // settings.uncommitted_bytes)
     work = state.store.work
-    lot = until // LOT_SHARE + 1
+    lot = until // LOT_SHARE + 1 if state.watches else until
     while state.committed and work.done < until:
         _apply_lot(state, work.done + lot)
 
