@@ -86,12 +86,7 @@ def _propose_due(state: ReplicaState) -> None:
 
 
 def propose_gathered(state: ReplicaState) -> None:
-    """Put into the log what has gathered, unless it is better to wait for more.
-
-    Group commit: while the last entry is neither on this member's disk nor committed, the next one gathers. Its
-    own sync would have to wait for the one under way, and so would its followers'; one larger entry costs all
-    of them fewer steps. An entry that a quorum has without us ends the wait, so a slow disk here holds up nobody.
-    """
+    """Put into the log what has gathered, unless it is better to wait for more (:func:`_waits_for_more`)."""
     proposals, raft = state.proposals, state.raft
     proposals.gather_own()
     if state.committed:
@@ -100,7 +95,7 @@ def propose_gathered(state: ReplicaState) -> None:
         return
     if has_more(state) and not proposals.gathered:
         _propose_due(state)
-    if not proposals.gathered or raft.last_index > max(raft.persisted_index, raft.commit_index):
+    if not proposals.gathered or _waits_for_more(state):
         return
     if raft.uncommitted_bytes >= state.settings.uncommitted_bytes:
         return
@@ -110,7 +105,24 @@ def propose_gathered(state: ReplicaState) -> None:
             for command in commands:
                 proposals.gather(command)
     if not proposals.gathered:
+        state.proposed_ms = state.now_ms
         proposals.proposed(raft.last_index)
+
+
+def _waits_for_more(state: ReplicaState) -> bool:
+    """Group commit: while the last entry is on its way, the next one gathers (Nagle's algorithm, RFC 896).
+
+    Its own sync would have to wait for the one under way, and so would its followers'; one larger entry costs all of
+    them fewer steps, and where they share processors that is what the others wait for. An entry that a quorum has
+    without us ends the wait, so a slow disk here holds up nobody; and what is long on its way, to members far away or
+    to slow disks, is followed by the next.
+    """
+    raft = state.raft
+    if raft.last_index <= raft.commit_index:
+        return False
+    return (
+        raft.last_index > raft.persisted_index or state.now_ms < state.proposed_ms + state.settings.alone_ms
+    )
 
 
 def _propose(state: ReplicaState, commands: list[bytes]) -> int | None:

@@ -28,6 +28,10 @@ class ReplicaSettings:
     """What this member writes into the log when it leads."""
     entry_bytes: int = 512 * KIB
     """Commands are gathered into one entry up to this size; a larger command stands alone."""
+    alone_ms: int = 5
+    """A leader's entry is alone on its way for so long, or until it is committed; what comes meanwhile is the next one.
+    Far more than a round trip to neighbours, and their syncs; far less than one to another continent. What is held back
+    by it and hears of nothing else goes at the next tick."""
     uncommitted_bytes: int = 64 * MIB
     """A leader appends no more while so much is not committed; what comes waits."""
     resend_ticks: int = 50

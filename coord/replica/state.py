@@ -77,6 +77,8 @@ class ReplicaState:
     leader: int = 0
     """The term and leader of the present stream of proposals."""
     limits_proposed: bool = False
+    proposed_ms: int = 0
+    """A leader's: when it last put into the log what had gathered."""
     expire_index: int = 0
     """A leader's: the last entry that ended sessions for their silence. Reads wait for it; see leading.py."""
     sweep_index: int = 0

@@ -13,18 +13,17 @@ taken out when the walk meets its path; and what is left in the end is what the 
 """
 
 from collections.abc import Iterator
-from itertools import islice
-from typing import Final
+from itertools import compress, islice
+from typing import Final, cast
 
-from coord.api.paths import ROOT, join, name
+from coord.api.paths import ROOT, join
 from coord.store.tree import Tree
 from coord.store.znode import CREATED_REVISION, VALUE, Znode
 
-_NAMES_AT_ONCE: Final = 1024
 ZNODE_BYTES: Final = 20
 """What its numbers take in a section, about."""
-_BEYOND: Final = "\x01"
-"""After all places."""
+_FIRST_GUESS_BYTES: Final = 128
+"""Of a znode; then it is what the last ones were."""
 
 Lot = tuple[list[str], list[Znode]]
 """Paths, and their znodes."""
@@ -33,14 +32,16 @@ Lot = tuple[list[str], list[Znode]]
 class Walk:
     """Of ``tree`` as it is when this is made, at ``revision``."""
 
-    __slots__ = ("_kept", "_revision", "_tree", "_walked")
+    __slots__ = ("_at_once", "_kept", "_revision", "_tree", "_walked")
 
     def __init__(self, tree: Tree, revision: int) -> None:
         self._tree = tree
         self._revision = revision
         self._kept: dict[str, Znode] = {}
         self._walked = ""
-        """The place of the last path that the walk came by; in the end it is beyond all."""
+        """The place of the last path that the walk came by."""
+        self._at_once = 1
+        """So many paths are looked up together, which takes a third of what it takes one by one: a lot of them."""
 
     def keep(self, path: str, before: Znode) -> None:
         """``before``, which is at ``path``, is about to be replaced or removed."""
@@ -48,58 +49,67 @@ class Walk:
             self._kept.setdefault(path, before)  # or else it was kept in its first state, which is the one
 
     def lots(self, lot_bytes: int) -> Iterator[Lot]:
-        """Every znode once, in lots of at least so many bytes, but for the last. The tree may change between two."""
-        znodes, kept, revision = self._tree.znodes, self._kept, self._revision
-        paths: list[str] = []
-        lot: list[Znode] = []
-        size = 0
-        for page in self._pages():
-            for path in page:
-                znode = kept.pop(path, None)
-                if znode is None:
-                    znode = znodes.get(path)
-                    if znode is None or znode[CREATED_REVISION] > revision:
-                        continue  # it is kept, if it was there at all; or it is new
-                paths.append(path)
-                lot.append(znode)
-                size += len(znode[VALUE]) + len(path) + ZNODE_BYTES
-                if size >= lot_bytes:
-                    self._walked = max(self._walked, _place(path))
-                    yield paths, lot
-                    paths, lot, size = [], [], 0
-        if lot:
-            yield paths, lot
+        """Every znode once, in lots of about so many bytes: at most twice that, but for one that is larger by itself.
+        The tree may change between two."""
+        kept, znodes, revision = self._kept, self._tree.znodes, self._revision
+        self._at_once = max(lot_bytes // _FIRST_GUESS_BYTES, 1)
+        for paths in self._pages():
+            self._walked = max(self._walked, _place(paths[-1]))
+            found = znodes.get_all(paths)
+            if kept:
+                found = [kept.pop(path, None) or znode for path, znode in zip(paths, found, strict=True)]
+            # Else it is kept, if it was there at all; or it is new.
+            there = [znode is not None and znode[CREATED_REVISION] <= revision for znode in found]
+            if not all(there):
+                paths, found = list(compress(paths, there)), list(compress(found, there))
+            if paths:
+                yield from self._cut(paths, cast(list[Znode], found), lot_bytes)
+
+    def _cut(self, paths: list[str], znodes: list[Znode], lot_bytes: int) -> Iterator[Lot]:
+        count = len(paths)
+        size = sum(map(len, paths)) + sum([len(znode[VALUE]) for znode in znodes]) + ZNODE_BYTES * count
+        self._at_once = max(count * lot_bytes // size, 1)
+        if size <= 2 * lot_bytes or count == 1:
+            yield paths, znodes
+        else:
+            half = count // 2
+            yield from self._cut(paths[:half], znodes[:half], lot_bytes)
+            yield from self._cut(paths[half:], znodes[half:], lot_bytes)
 
     def _pages(self) -> Iterator[list[str]]:
-        """All paths in the order of their places, and then those that the walk never met.
+        """All paths in the order of their places, and then those that the walk never met. No page is empty.
 
-        A page may be old by the time that its last path is looked at.
+        What is yet to come of a parent's children may be old by then.
         """
         tree, parents = self._tree, self._tree.parents
-        yield [ROOT]
-        way: list[tuple[str, list[str], int]] = [(ROOT, [], 0)]
-        # From the root downwards: a parent, some of its children, and how many of these are behind.
+        page = [ROOT]
+        way: list[tuple[str, Iterator[str], str | None]] = [(ROOT, iter(()), None)]
+        # From the root downwards: a parent, children of it that are yet to come, and the last name among these.
         while way:
-            above, children, behind = way.pop()
-            if behind == len(children):
-                last = name(children[-1]) if children else None
-                start = join(above, "")
-                children = [start + each for each in tree.children(above).after(last, _NAMES_AT_ONCE)]
-                behind = 0
-                if not children:
-                    continue
-            begin = behind
-            for child in islice(children, begin, None):
-                behind += 1
+            above, children, last = way[-1]
+            for child in children:
+                page.append(child)
                 if child in parents:
-                    way += [(above, children, behind), (child, [], 0)]
+                    way.append((child, iter(()), None))
                     break
             else:
-                way.append((above, children, behind))
-            yield children[begin:behind]
-        self._walked = _BEYOND
+                names = tree.children(above).after(last, max(self._at_once - len(page), 1))
+                if not names:
+                    way.pop()
+                    continue
+                start = join(above, "")
+                paths = [start + name for name in names]
+                if parents.isdisjoint(paths):
+                    page += paths
+                    paths.clear()
+                way[-1] = above, iter(paths), names[-1]
+            if len(page) >= self._at_once:
+                yield page
+                page = []
+        if page:
+            yield page
         while self._kept:
-            yield list(islice(self._kept, _NAMES_AT_ONCE))
+            yield list(islice(self._kept, self._at_once))
 
 
 def _place(path: str) -> str:

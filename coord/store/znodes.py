@@ -17,7 +17,10 @@ from typing import Final
 from coord.store.znode import Znode
 
 _PARTS: Final = 16
-_MASK: Final = _PARTS - 1
+_SHIFT: Final = 60
+"""A hash's upper bits (of 64) are -8 to 7: places in a list of sixteen. A dict looks where the lower ones say. If these
+chose the part, all keys of a part would be sought in the same sixteenth of it: two or three probes each, in memory that
+no cache has. (So it was at first: with a million znodes a look-up took 0.7 us in place of 0.5.)"""
 
 
 class Znodes(Mapping[str, Znode]):
@@ -36,32 +39,37 @@ class Znodes(Mapping[str, Znode]):
         yield from sorted(path for part in self._parts for path in part)
 
     def __contains__(self, path: object) -> bool:
-        return path in self._parts[hash(path) & _MASK]
+        return path in self._parts[hash(path) >> _SHIFT]
 
     def __getitem__(self, path: str) -> Znode:
-        return self._parts[hash(path) & _MASK][path]
+        return self._parts[hash(path) >> _SHIFT][path]
 
     def get(self, path: str, default: None = None) -> Znode | None:  # type: ignore[override]
         """The znode at ``path``, or ``None``."""
-        return self._parts[hash(path) & _MASK].get(path)
+        return self._parts[hash(path) >> _SHIFT].get(path)
+
+    def get_all(self, paths: Iterable[str]) -> list[Znode | None]:
+        """Likewise for each of ``paths``, in their order."""
+        parts = self._parts
+        return [parts[hash(path) >> _SHIFT].get(path) for path in paths]
 
     def add(self, path: str, znode: Znode) -> None:
         """Put ``znode`` where none is."""
-        self._parts[hash(path) & _MASK][path] = znode
+        self._parts[hash(path) >> _SHIFT][path] = znode
         self._size += 1
 
     def replace(self, path: str, znode: Znode) -> None:
         """Put ``znode`` where another one is."""
-        self._parts[hash(path) & _MASK][path] = znode
+        self._parts[hash(path) >> _SHIFT][path] = znode
 
     def remove(self, path: str) -> None:
         """Take away the one that is there."""
-        del self._parts[hash(path) & _MASK][path]
+        del self._parts[hash(path) >> _SHIFT][path]
         self._size -= 1
 
     def put_all(self, znodes: Iterable[tuple[str, Znode]]) -> None:
         """Put each where none is, or another one."""
         parts = self._parts
         for path, znode in znodes:
-            parts[hash(path) & _MASK][path] = znode
+            parts[hash(path) >> _SHIFT][path] = znode
         self._size = sum(map(len, parts))

@@ -313,6 +313,42 @@ def test_nothing_is_acknowledged_before_a_quorum_has_synced() -> None:
     assert client.reply(request)[1] == OK
 
 
+def test_what_comes_gathers_while_an_entry_is_on_its_way() -> None:
+    """One larger entry is less work for all than many small ones."""
+    cluster = Cluster()
+    leader = cluster.leader()
+    raft = cluster.members[leader].state.raft
+    client = cluster.client(leader)
+    for number in cluster.followers():
+        cluster.hold_disk(number)
+    before = raft.last_index
+
+    def writes(*names: str) -> None:
+        for each in names:
+            client.write(Create(each))
+            cluster.settle()
+
+    writes("/a", "/b", "/c")
+    assert (raft.last_index, raft.persisted_index, raft.commit_index) == (before + 1, before + 1, before)
+    cluster.release_disk(cluster.followers()[0])
+    assert raft.last_index == raft.commit_index == before + 2
+    cluster.hold_disk(cluster.followers()[0])
+    writes("/d", "/e")
+    assert raft.last_index == before + 3
+    cluster.tick()  # 20 ms: the others are slow, or far away
+    assert (raft.last_index, raft.commit_index) == (before + 4, before + 2)
+    cluster.hold_disk(leader)
+    cluster.tick()
+    writes("/f", "/g")
+    cluster.tick()  # its own disk is slow: its sync would have to wait for that of the last one
+    assert raft.last_index == before + 5
+    for number in (leader, *cluster.followers()):
+        cluster.release_disk(number)
+    cluster.tick(2)
+    assert raft.last_index == raft.commit_index == before + 6
+    same_everywhere(cluster)
+
+
 def test_what_was_not_synced_may_be_lost_and_is_not_acknowledged() -> None:
     cluster = Cluster()
     leader = cluster.leader()
