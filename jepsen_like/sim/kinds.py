@@ -356,6 +356,17 @@ def with_parts(world: "World", seed: int) -> "World":
     )
 
 
+COMPANY_SHARE: Final = 0.5
+
+
+def with_company(world: "World", seed: int) -> "World":
+    """In some worlds (all of the older seeds among them, which were drawn before entries were alone) a leader's entry
+    is followed by the next as soon as it is on the leader's disk."""
+    if seed >= RECIPES_FROM and Random(f"company {seed}").random() >= COMPANY_SHARE:
+        return world
+    return replace(world, alone_ms=0)
+
+
 Narrow = Callable[["World", Random], "World"]
 
 KINDS: Final[tuple[tuple[Narrow | None, int], ...]] = (

@@ -14,6 +14,7 @@ from typing import Any
 from coord.jepsen_like.sim.kinds import (
     narrowed,
     with_claims,
+    with_company,
     with_crumbs,
     with_parts,
     with_recipes,
@@ -63,6 +64,8 @@ class World:
     replies_per_session: int = 8_192
     crumbs: bool = False
     """What members put together in large lots (frames, log that is applied, past events) comes in tiny ones."""
+    alone_ms: int = 5
+    """0: entries are on their way in company."""
     step_work_us: int = 10_000
     """1: a step applies one request, and answers one."""
     transit_work_us: int = 100_000
@@ -155,6 +158,7 @@ class World:
             snapshot_sections_per_tick=2,
             catch_up_bytes=self.catch_up_bytes,
             replay_revisions=self.replay_revisions,
+            alone_ms=self.alone_ms,
             step_work_us=self.step_work_us,
             transit_work_us=self.transit_work_us,
         )
@@ -261,4 +265,4 @@ def draw(seed: int) -> World:
     claiming = with_claims(narrowed(world, dice), Random(f"claims {seed}"))
     later = with_reports(with_recipes(claiming, seed), seed)
     held_up = with_stalls(with_trees(later, seed), seed)
-    return with_parts(with_crumbs(with_transit(held_up, seed), seed), seed)
+    return with_company(with_parts(with_crumbs(with_transit(held_up, seed), seed), seed), seed)
