@@ -34,6 +34,7 @@ from race.works import (
     QUICK_SESSIONS,
     REST,
     SESSIONS,
+    WARM_UP,
     WATCHES,
 )
 
@@ -102,6 +103,8 @@ class Race:
         wanted = [work for work in works if self.wanted(work.title)]
 
         def body(cluster: Cluster) -> None:
+            if wanted:
+                self.warm_up(cluster)
             for work in wanted:
                 if can(cluster, work) and not self.is_late():
                     self.measure(cluster, work)
@@ -129,6 +132,11 @@ class Race:
 
     def is_late(self) -> bool:
         return time.monotonic() > self.until
+
+    def warm_up(self, cluster: Cluster) -> None:
+        """Each system alike. Members of ZooKeeper are compiled as they run, and a young follower may stand still for
+        some seconds: one request at a time found nobody who answered."""
+        run(cluster, replace(WARM_UP, seconds=min(self.arguments.seconds, WARM_UP.seconds)), self.build)
 
     def measure(self, cluster: Cluster, work: Work) -> None:
         timed = replace(work, seconds=self.arguments.seconds)

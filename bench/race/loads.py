@@ -101,7 +101,10 @@ def _ended(what: str, command: list[str], limit_s: float) -> Figures:
     lines = ended.stdout.strip().splitlines()
     if not lines or not lines[-1].startswith("{"):
         raise Unmet(f"{what} failed: {(ended.stderr or ended.stdout).strip()[-400:]}")
-    return figures(json.loads(lines[-1]))
+    found = figures(json.loads(lines[-1]))
+    if not found.done:
+        raise Unmet(f"{what}: no request was answered while it was looked at, and {found.errors} failed")
+    return found
 
 
 def figures(row: dict[str, object]) -> Figures:

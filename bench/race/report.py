@@ -56,9 +56,9 @@ def _conditions(facts: dict[str, Any]) -> str:
     lines = [
         f"Measured on {machine['date']}: {machine['cpu']}, {machine['memory']}, {machine['system']}. Three members and "
         f"the load on this one machine; {_rounds(facts['results'])}, each system in turn with a fresh cluster, "
-        f"{facts['seconds']:g} s for each work after warming up. The figures are medians of the rounds; a ratio is the "
-        "median of the rounds' ratios, coord over the better of its peers: above 1 coord has the higher rate, or takes "
-        "the longer.",
+        f"{facts['seconds']:g} s for each work, after warming up the cluster and the load. The figures are "
+        "medians of the rounds; a ratio is the median of the rounds' ratios, coord over the better of its "
+        "peers: above 1 coord has the higher rate, or takes the longer.",
         "",
     ]
     for name, system in facts["systems"].items():

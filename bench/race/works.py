@@ -2,6 +2,8 @@
 
 from race.loads import PYTHON_HANDOFFS, WATCH_BY_HAND, Work
 
+WARM_UP = Work("set", 8, 64, seconds=5.0)
+"""Of a cluster that was just started, before it is measured. (Each load warms itself up besides.)"""
 SHAPES = ((16, 1), (64, 1), (8, 64), (8, 256))
 """Connections by requests in flight on each."""
 PLACES = ("leader", "follower")
