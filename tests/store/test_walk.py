@@ -79,6 +79,21 @@ def test_it_keeps_only_what_it_has_yet_to_come_by() -> None:
     assert {znode[0] for _, znode in rest} == {b""}
 
 
+def test_a_name_that_goes_on_comes_after_all_that_is_below_the_shorter_one() -> None:
+    """As text ``/a-b`` is before ``/a/5``: what is kept must be known by where the walk goes."""
+    tree = Tree()
+    for path in ("/a", "/a-b", *[f"/a/{number}" for number in range(10)]):
+        tree.insert(path, new_znode(b"", 1, 0))
+    walk = Walk(tree, 1)
+    tree.keep = walk.keep
+    found: list[tuple[str, Znode]] = []
+    for lot in walk.lots(LOT):
+        found += zip(*lot, strict=True)
+        if "/a/5" in lot[0]:
+            tree.replace("/a-b", tree.znodes["/a-b"], new_znode(b"later", 2, 0))
+    assert [znode for path, znode in found if path == "/a-b"] == [new_znode(b"", 1, 0)]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_it_goes_by_name_a_parent_before_what_is_below_it(seed: int) -> None:
     grows = Growing(seed)
