@@ -41,7 +41,7 @@ class Walk:
         self._walked = ""
         """The place of the last path that the walk came by."""
         self._at_once = 1
-        """So many paths are looked up together, which takes a third of what it takes one by one: a lot of them."""
+        """So many paths are looked up together: about a lot."""
 
     def keep(self, path: str, before: Znode) -> None:
         """``before``, which is at ``path``, is about to be replaced or removed."""
@@ -58,7 +58,7 @@ class Walk:
             found = znodes.get_all(paths)
             if kept:
                 found = [kept.pop(path, None) or znode for path, znode in zip(paths, found, strict=True)]
-            # Else it is kept, if it was there at all; or it is new.
+            # The others have come since, and may have gone again: what there was would have been kept.
             there = [znode is not None and znode[CREATED_REVISION] <= revision for znode in found]
             if not all(there):
                 paths, found = list(compress(paths, there)), list(compress(found, there))
