@@ -103,8 +103,7 @@ class Race:
         wanted = [work for work in works if self.wanted(work.title)]
 
         def body(cluster: Cluster) -> None:
-            if wanted:
-                self.warm_up(cluster)
+            self.warm_up(cluster)
             for work in wanted:
                 if can(cluster, work) and not self.is_late():
                     self.measure(cluster, work)

@@ -126,9 +126,8 @@ class Driver:
         if outputs.key_wanted is not None:
             disk.make_token_key(outputs.key_wanted)
         if outputs.go_on:
-            self.put(
-                GoOn()
-            )  # so the next turn waits for nothing, and looks at the sockets and the clock before it
+            # So the next turn waits for nothing, and looks at the sockets and the clock before it.
+            self.put(GoOn())
 
     def _send_messages(self, peers: Peers, messages: list[tuple[int, PeerMessage]]) -> None:
         by_peer: dict[int, list[PeerMessage]] = {}

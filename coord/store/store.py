@@ -111,12 +111,7 @@ class Store:
 
     def begin(self, index: int, time_ms: int, wall_ms: int, commands: Sequence[Command]) -> Underway:
         """The next entry is to be applied: :meth:`go_on` until it is no longer ``underway``."""
-        check(
-            self.underway is None and index > self.applied_index,
-            "entries are applied in order, each whole",
-            index,
-            self.applied_index,
-        )
+        self._check_next(index)
         self.time_ms = max(self.time_ms, time_ms)
         draft = self._draft
         draft.index = index
@@ -151,7 +146,7 @@ class Store:
                     answered.append((command, None, True))
             else:
                 answered.append((command, self._do(command), True))
-                entry.command += 1
+                entry.next_command()
             if work.done >= until:
                 break
         if entry.command == last:
@@ -176,13 +171,16 @@ class Store:
 
     def skip(self, index: int) -> None:
         """An entry that is not for the store (a new leader's no-op, a configuration)."""
+        self._check_next(index)
+        self.applied_index = index
+
+    def _check_next(self, index: int) -> None:
         check(
             self.underway is None and index > self.applied_index,
             "entries are applied in order, each whole",
             index,
             self.applied_index,
         )
-        self.applied_index = index
 
     def read(self, op: Row, limits: MemberLimits) -> Any:
         """The result row of a reading op, or raise a :class:`CoordError` (refused)."""
@@ -253,12 +251,11 @@ class Store:
             gone = SessionEnded(
                 f"session {session_id} has ended; this sending of the request was not applied"
             )
-            entry.command += 1
+            entry.next_command()
             return command, [_refusal(request, gone, self.revision, index) for request, _ in requests], True
         begin = entry.request
         if not begin:
             session.confirm(confirmed)
-            entry.read_bytes = 0
         draft.session = session_id
         replies: list[Reply] = []
         changes, kept = draft.changes, session.replies
@@ -300,8 +297,7 @@ class Store:
                 entry.request, entry.read_bytes = begin + len(replies), read_bytes
                 return command, replies, False
         session.trim(self.limits)
-        entry.command += 1
-        entry.request = 0
+        entry.next_command()
         return command, replies, True
 
     def _expire(self, entry: Underway, sessions: Sequence[int], until: int) -> bool:
@@ -314,8 +310,7 @@ class Store:
                     break
         if entry.request < len(sessions):
             return False
-        entry.command += 1
-        entry.request = 0
+        entry.next_command()
         return True
 
     def _commit(self, draft: Draft) -> None:

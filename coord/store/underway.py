@@ -11,7 +11,7 @@ from coord.api.commands import Command
 
 
 class Underway:
-    """Plain state. ``commands[command]`` is next, from its ``request`` on (or the session that it ends)."""
+    """``commands[command]`` is next, from its ``request`` on (or the session that it ends)."""
 
     __slots__ = ("command", "commands", "index", "read_bytes", "request")
 
@@ -22,3 +22,7 @@ class Underway:
         self.request = 0
         self.read_bytes = 0
         """What the requests of this command have read so far: there is a bound for all of them together."""
+
+    def next_command(self) -> None:
+        self.command += 1
+        self.request = self.read_bytes = 0
